@@ -1,0 +1,345 @@
+//! Requests, ours and others': what passes between the sessions and the server.
+
+use super::outbox::{Action, Letter, Slot};
+use super::{Misuse, Peer};
+use crate::config::{Access, Decision, SessionOptions};
+use crate::event::FailReason;
+use crate::id::{PeerId, SessionId};
+use crate::noise::Role;
+use crate::punch::{Introduction, Session, State};
+use crate::time::Instant;
+use crate::wire::{Connect, MAX_SESSION_PORTS, Notify, Refused, StreamHello};
+
+use core::time::Duration;
+
+/// Least time that a session waits for a second port once it has one.
+const SETTLE: Duration = Duration::from_millis(200);
+
+impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, PORTS> {
+    /// Asks for a stream to another peer. Waits by itself for the link to the
+    /// server. The session ends with [`Event::Verified`](crate::Event::Verified)
+    /// or [`Event::Failed`](crate::Event::Failed); drain after the call.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::OwnId`], [`Misuse::TooManySessions`], [`Misuse::NotRunning`].
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        options: &SessionOptions,
+    ) -> Result<SessionId, Misuse> {
+        self.core.now = now;
+        if !self.running {
+            return Err(Misuse::NotRunning);
+        }
+        if peer == self.core.id {
+            return Err(Misuse::OwnId);
+        }
+        let slot = self.free_slot().ok_or(Misuse::TooManySessions)?;
+        let id = SessionId::from_bytes(self.core.entropy.bytes());
+        let session = Session::request(&self.core, slot, id, peer, options);
+        self.put(slot, session);
+        Ok(id)
+    }
+
+    /// Lets a peer in that [`Event::Notified`](crate::Event::Notified) asked
+    /// about; drain after the call.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownSession`] if no session with this id waits for it: it
+    /// may have ended meanwhile.
+    pub fn accept(&mut self, now: Instant, session: SessionId) -> Result<(), Misuse> {
+        self.core.now = now;
+        let slot = self.deciding(session)?;
+        self.admit(slot);
+        Ok(())
+    }
+
+    /// Declines, the same way.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept).
+    pub fn refuse(&mut self, now: Instant, session: SessionId) -> Result<(), Misuse> {
+        self.core.now = now;
+        let slot = self.deciding(session)?;
+        self.decline(slot, FailReason::NotAllowed);
+        Ok(())
+    }
+
+    /// Ends a session that was not yet handed over, at both sides; drain after
+    /// the call.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownSession`] if there is none with this id, or it is over.
+    pub fn cancel(&mut self, now: Instant, session: SessionId) -> Result<(), Misuse> {
+        self.core.now = now;
+        let found = self
+            .sessions
+            .iter()
+            .flatten()
+            .find(|known| known.id == session && !known.state().is_over());
+        let slot = found
+            .map(|known| known.slot)
+            .ok_or(Misuse::UnknownSession)?;
+        self.decline(slot, FailReason::Cancelled);
+        Ok(())
+    }
+
+    fn deciding(&self, session: SessionId) -> Result<Slot, Misuse> {
+        let found = self
+            .sessions
+            .iter()
+            .flatten()
+            .find(|known| known.id == session && known.state() == State::Deciding);
+        found.map(|known| known.slot).ok_or(Misuse::UnknownSession)
+    }
+
+    /// Ends a session from our side and tells the server, which tells the
+    /// other.
+    pub(super) fn decline(&mut self, slot: Slot, reason: FailReason) {
+        let main = self.main.socket.filter(|_| self.main.is_registered());
+        let Some(session) = self
+            .sessions
+            .get_mut(usize::from(slot))
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        if let Some(main) = main.filter(|_| session.state() != State::Preparing) {
+            let session = session.id;
+            match self.session_role(slot) {
+                Some(Role::Requester) => self.core.out.send(main, Letter::Cancel { session }),
+                Some(Role::Responder) => {
+                    self.core.out.send(main, Letter::Refuse { session, reason })
+                }
+                None => {}
+            }
+        }
+        if let Some(session) = self
+            .sessions
+            .get_mut(usize::from(slot))
+            .and_then(Option::as_mut)
+        {
+            session.fail(&mut self.core, reason);
+        }
+    }
+
+    fn session_role(&self, slot: Slot) -> Option<Role> {
+        self.session(slot).map(|session| session.role)
+    }
+
+    /// Gives ports to one session that waits for them; false if none can go.
+    pub(super) fn dispatch_request(&mut self) -> bool {
+        let Some(main) = self.main.socket.filter(|_| self.main.is_registered()) else {
+            return false;
+        };
+        let ready = self.ports.spares();
+        let waiting = self
+            .sessions
+            .iter_mut()
+            .flatten()
+            .find(|session| session.state() == State::Preparing);
+        let (Some(session), true) = (waiting, ready > 0) else {
+            return false;
+        };
+        if ready < MAX_SESSION_PORTS && session.settle_at.is_none_or(|at| self.core.now < at) {
+            // One is there, another is coming: two pairs get through loss that
+            // one does not.
+            if session.settle_at.is_none() && !session.settled {
+                session.settled = true;
+                let patience = self.main.rtt.least().saturating_mul(4).max(SETTLE);
+                session.settle_at = Some(self.core.now.after(patience));
+                return false;
+            }
+            if session.settle_at.is_some() {
+                return false;
+            }
+        }
+        let ports = self.ports.take();
+        session.send_request(&mut self.core, main, ports);
+        true
+    }
+
+    /// Another peer asks for us.
+    pub(super) fn notified(&mut self, notify: Notify<'_>) {
+        let Some(main) = self.main.socket else { return };
+        let session = notify.session;
+        let mut refuse = |reason| self.core.out.send(main, Letter::Refuse { session, reason });
+        if notify.from == self.core.id
+            || self
+                .sessions
+                .iter()
+                .flatten()
+                .any(|known| known.id == session)
+        {
+            return refuse(FailReason::Untrusted);
+        }
+        let decision = self.access.decide(&notify.from);
+        if decision == Decision::Refuse {
+            return refuse(FailReason::NotAllowed);
+        }
+        let Some(slot) = self.free_slot() else {
+            return self.core.out.send(
+                main,
+                Letter::Refuse {
+                    session,
+                    reason: FailReason::Busy,
+                },
+            );
+        };
+        let mut new = Session::respond(
+            &self.core,
+            slot,
+            session,
+            notify.from,
+            notify.noise,
+            notify.in_advance,
+        );
+        // Room for one port is there.
+        let _ = new.ports.push(self.main.port);
+        let told = Introduction {
+            own: &notify.responder,
+            other: &notify.requester,
+            strategies: notify.strategies,
+            hold_us: notify.hold_us,
+        };
+        let server = self.main.server_endpoint();
+        new.introduce(&mut self.core, server, &told);
+        let over = new.state().is_over();
+        self.put(slot, new);
+        if over {
+            return self.core.out.send(
+                main,
+                Letter::Refuse {
+                    session,
+                    reason: FailReason::NothingToTry,
+                },
+            );
+        }
+        let ask = decision == Decision::Ask;
+        self.core.out.push(Action::Notified { slot, ask });
+        if !ask {
+            self.admit(slot);
+        }
+    }
+
+    /// The responder is willing: answer, hold back, punch.
+    fn admit(&mut self, slot: Slot) {
+        let main = self.main.socket;
+        let Some(session) = self
+            .sessions
+            .get_mut(usize::from(slot))
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        if !session.told_in_advance() {
+            if !session.answer(&mut self.core) {
+                return self.decline(slot, FailReason::Untrusted);
+            }
+            if let Some(main) = main {
+                self.core.out.send(main, Letter::Ready { slot });
+            }
+            session.begin_after(self.core.now);
+        }
+        session.go(&self.core);
+        let id = session.id;
+        while let Some((stranger, greeting)) = self.strangers.take_parked(id) {
+            session.adopt_early(
+                &mut self.core,
+                stranger.socket,
+                stranger.local,
+                stranger.remote,
+                &greeting,
+            );
+        }
+    }
+
+    /// The peer that we asked for is willing.
+    pub(super) fn told_to_connect(&mut self, connect: Connect<'_>) {
+        let server = self.main.server_endpoint();
+        let Some(session) = self.sessions.iter_mut().flatten().find(|known| {
+            known.id == connect.session
+                && known.role == Role::Requester
+                && known.state() == State::Requested
+        }) else {
+            self.core.late = self.core.late.saturating_add(1);
+            return;
+        };
+        let told = Introduction {
+            own: &connect.requester,
+            other: &connect.responder,
+            strategies: connect.strategies,
+            hold_us: connect.hold_us,
+        };
+        session.take_reply(connect.noise);
+        session.introduce(&mut self.core, server, &told);
+        session.go(&self.core);
+        if session.state().is_over()
+            && let Some(main) = self.main.socket
+        {
+            self.core.out.send(
+                main,
+                Letter::Cancel {
+                    session: connect.session,
+                },
+            );
+        }
+    }
+
+    /// The other side, or the server, ended a session.
+    pub(super) fn told_over(&mut self, session: SessionId, reason: FailReason) {
+        let found = self
+            .sessions
+            .iter_mut()
+            .flatten()
+            .find(|known| known.id == session);
+        match found {
+            Some(session) => session.fail(&mut self.core, reason),
+            None => self.core.late = self.core.late.saturating_add(1),
+        }
+    }
+
+    /// The server said no.
+    pub(super) fn told_refused(&mut self, refused: Refused<'_>) {
+        self.told_over(refused.session, refused.reason);
+    }
+
+    /// Sessions that wait for the server's word cannot get it any more; those
+    /// that punch need no server.
+    pub(super) fn main_link_lost(&mut self) {
+        for session in self.sessions.iter_mut().flatten() {
+            if matches!(session.state(), State::Requested | State::Deciding) {
+                session.fail(&mut self.core, FailReason::NoServer);
+            }
+        }
+    }
+
+    /// A stranger's hello came: to whom does the connection belong?
+    pub(super) fn stranger_said(&mut self, id: crate::id::SocketId, hello: &StreamHello<'_>) {
+        let found = self
+            .sessions
+            .iter_mut()
+            .flatten()
+            .find(|known| known.id == hello.session);
+        match (found, crate::punch::Greeting::early(hello)) {
+            (Some(session), _) if session.state().is_open() => {
+                if let Some(stranger) = self.strangers.take(id) {
+                    session.adopt(
+                        &mut self.core,
+                        stranger.socket,
+                        stranger.local,
+                        stranger.remote,
+                        hello,
+                    );
+                }
+            }
+            (_, Some(greeting)) => self.strangers.park(id, greeting),
+            (_, None) => self.strangers.dismiss(&mut self.core, id),
+        }
+    }
+}

@@ -1,0 +1,593 @@
+//! Local ports: the main link's, and fresh ones that are bound, observed by the
+//! server and kept ready ahead of the sessions that will punch from them.
+
+use core::time::Duration;
+
+use heapless::{Deque, Vec};
+
+use super::core::Core;
+use super::link::Lease;
+use super::outbox::{Action, Letter};
+use crate::addr::{Endpoint, Family};
+use crate::event::Mapping;
+use crate::id::{ListenerId, SocketId};
+use crate::io::{Close, Failure};
+use crate::time::{Instant, earlier};
+use crate::wire::HEADER;
+
+/// Assist links of one port: two to tell the main port's mapping from, one for
+/// the other address family.
+const MAX_ASSIST_LINKS: usize = 3;
+
+/// Time for binding a port and for its observation to come back.
+const OBSERVE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Pause after a port could not be bound or observed.
+const REFILL_PAUSE: Duration = Duration::from_secs(1);
+
+/// A port is not used for another session so soon: NATs keep what they know of
+/// a closed connection for up to 4 min (RFC 5382 REQ-5, transitory idle).
+const REUSE_AFTER: Duration = Duration::from_secs(240);
+
+/// So many used ports are remembered.
+const REMEMBERED: usize = 16;
+
+/// Keep-alives are spread by so much.
+const KEEP_ALIVE_SPREAD: u32 = 20;
+
+/// Unanswered keep-alives after which an assist link is dead.
+const MAX_UNANSWERED: u8 = 2;
+
+/// What a port is for.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Its listener is being made.
+    Binding,
+    /// Its endpoint is on its way from the server.
+    Observing,
+    /// Ready for a session.
+    Spare,
+    /// A session punches from it.
+    InUse,
+    /// The main link's port.
+    Main,
+    /// Was the main link's port; sessions may still punch from it.
+    Retired,
+}
+
+/// One local port.
+#[derive(Debug)]
+pub(crate) struct Port {
+    /// 0 while it is being bound.
+    pub(crate) local: u16,
+    pub(crate) stage: Stage,
+    /// IPv4 and IPv6.
+    listeners: [Option<ListenerId>; 2],
+    links: Vec<AssistLink, MAX_ASSIST_LINKS>,
+    /// Binding and observing are given up then.
+    deadline: Option<Instant>,
+    /// Whether it is to become the main port.
+    main: bool,
+}
+
+#[derive(Debug)]
+struct AssistLink {
+    socket: SocketId,
+    assist: u8,
+    family: Family,
+    up: bool,
+    observed: bool,
+    keep_alive_at: Option<Instant>,
+    unanswered: u8,
+    reading_body: bool,
+}
+
+/// The ports of a peer.
+#[derive(Debug)]
+pub(crate) struct Ports<const N: usize> {
+    list: Vec<Port, N>,
+    used: Deque<(u16, Instant), REMEMBERED>,
+    refill_at: Instant,
+    next_sequence: u32,
+    /// What assist links showed of the main port's mapping.
+    seen_equal: bool,
+    seen_different: bool,
+}
+
+/// What came of something that happened to a port.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PortNews {
+    Nothing,
+    /// The main port is bound here.
+    MainBound(u16),
+    /// The main port cannot be bound.
+    MainFailed(Failure),
+}
+
+impl<const N: usize> Ports<N> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            list: Vec::new(),
+            used: Deque::new(),
+            refill_at: Instant::ZERO,
+            next_sequence: 0,
+            seen_equal: false,
+            seen_different: false,
+        }
+    }
+
+    /// Binds a port of the host's choice.
+    pub(crate) fn bind(&mut self, core: &mut Core, main: bool) -> bool {
+        let id = core.ids.listener();
+        let port = Port {
+            local: 0,
+            stage: Stage::Binding,
+            listeners: [Some(id), None],
+            links: Vec::new(),
+            deadline: Some(core.now.after(OBSERVE_DEADLINE)),
+            main,
+        };
+        if self.list.push(port).is_err() {
+            return false;
+        }
+        core.out.push(Action::Listen {
+            id,
+            local: Endpoint::unspecified(Family::V4, 0),
+        });
+        true
+    }
+
+    fn by_listener(&self, id: ListenerId) -> Option<usize> {
+        self.list
+            .iter()
+            .position(|port| port.listeners.contains(&Some(id)))
+    }
+
+    /// The local port of a listener.
+    pub(crate) fn port_of(&self, id: ListenerId) -> Option<u16> {
+        self.by_listener(id)
+            .and_then(|index| self.list.get(index))
+            .map(|port| port.local)
+    }
+
+    pub(crate) fn listening(
+        &mut self,
+        core: &mut Core,
+        id: ListenerId,
+        local: Endpoint,
+        lease: Option<&Lease>,
+    ) -> PortNews {
+        let Some(index) = self.by_listener(id) else {
+            // Nobody wants it any more; the runtime was told to close it.
+            core.late = core.late.saturating_add(1);
+            return PortNews::Nothing;
+        };
+        let now = core.now;
+        while self
+            .used
+            .front()
+            .is_some_and(|(_, at)| now.since(*at) >= REUSE_AFTER)
+        {
+            self.used.pop_front();
+        }
+        let used = self.used.iter().any(|(port, _)| *port == local.port);
+        let Some(port) = self.list.get_mut(index) else {
+            return PortNews::Nothing;
+        };
+        if port.stage != Stage::Binding {
+            return PortNews::Nothing;
+        }
+        if used {
+            // The host gave a port back that is too fresh in the NAT's memory.
+            let main = port.main;
+            self.drop_at(core, index);
+            self.bind(core, main);
+            return PortNews::Nothing;
+        }
+        port.local = local.port;
+        if core.has_family(Family::V6) {
+            let id = core.ids.listener();
+            port.listeners[1] = Some(id);
+            core.out.push(Action::Listen {
+                id,
+                local: Endpoint::unspecified(Family::V6, local.port),
+            });
+        }
+        if port.main {
+            port.stage = Stage::Main;
+            port.deadline = None;
+            return PortNews::MainBound(local.port);
+        }
+        port.stage = Stage::Observing;
+        if let Some(lease) = lease {
+            self.observe(core, index, lease);
+        }
+        PortNews::Nothing
+    }
+
+    pub(crate) fn listen_failed(
+        &mut self,
+        core: &mut Core,
+        id: ListenerId,
+        failure: Failure,
+    ) -> PortNews {
+        let Some(index) = self.by_listener(id) else {
+            return PortNews::Nothing;
+        };
+        let Some(port) = self.list.get_mut(index) else {
+            return PortNews::Nothing;
+        };
+        let [v4, v6] = &mut port.listeners;
+        if *v6 == Some(id) {
+            // One family will have to do.
+            *v6 = None;
+            return PortNews::Nothing;
+        }
+        *v4 = None;
+        let main = port.main;
+        self.drop_at(core, index);
+        self.refill_at = core.now.after(REFILL_PAUSE);
+        if main {
+            PortNews::MainFailed(failure)
+        } else {
+            PortNews::Nothing
+        }
+    }
+
+    /// Opens the assist links of a port: one of each family, and for the main
+    /// port a second one of the first family, to compare.
+    fn observe(&mut self, core: &mut Core, index: usize, lease: &Lease) {
+        let family = lease.mapped.family();
+        let Some(port) = self.list.get_mut(index) else {
+            return;
+        };
+        let wanted = |of: Family| match (port.main, of == family) {
+            (true, true) => 2usize,
+            (true, false) | (false, _) => 1,
+        };
+        let mut left = [wanted(Family::V4), wanted(Family::V6)];
+        for (assist, remote) in (0u8..).zip(&lease.assists) {
+            let [v4, v6] = &mut left;
+            let left = match remote.family() {
+                Family::V4 => v4,
+                Family::V6 => v6,
+            };
+            if *left == 0 || !core.has_family(remote.family()) {
+                continue;
+            }
+            *left = left.saturating_sub(1);
+            let socket = core.ids.socket();
+            let link = AssistLink {
+                socket,
+                assist,
+                family: remote.family(),
+                up: false,
+                observed: false,
+                keep_alive_at: None,
+                unanswered: 0,
+                reading_body: false,
+            };
+            if port.links.push(link).is_ok() {
+                core.out.push(Action::Dial {
+                    id: socket,
+                    local_port: port.local,
+                    remote: *remote,
+                });
+            }
+        }
+    }
+
+    /// A registration is there, or there anew: the main port is compared, and
+    /// what was observed under an older one is observed again.
+    pub(crate) fn registered(&mut self, core: &mut Core, lease: &Lease) {
+        self.seen_equal = false;
+        self.seen_different = false;
+        for index in 0..self.list.len() {
+            let Some(port) = self.list.get_mut(index) else {
+                continue;
+            };
+            match port.stage {
+                Stage::Main => {
+                    for link in &port.links {
+                        core.out.close(link.socket, Close::Reset);
+                    }
+                    port.links.clear();
+                    self.observe(core, index, lease);
+                }
+                Stage::Observing | Stage::Spare => {
+                    // What the older registration saw counts for nothing: the
+                    // port is given up by its deadline, and a fresh one comes.
+                    port.stage = Stage::Observing;
+                    port.deadline = Some(core.now);
+                }
+                Stage::Binding | Stage::InUse | Stage::Retired => {}
+            }
+        }
+        self.refill_at = core.now;
+    }
+
+    fn link_of(&self, id: SocketId) -> Option<(usize, usize)> {
+        self.list.iter().enumerate().find_map(|(index, port)| {
+            let link = port.links.iter().position(|link| link.socket == id)?;
+            Some((index, link))
+        })
+    }
+
+    pub(crate) fn has_link(&self, id: SocketId) -> bool {
+        self.link_of(id).is_some()
+    }
+
+    fn link_mut(&mut self, id: SocketId) -> Option<(u16, &mut AssistLink)> {
+        let (index, link) = self.link_of(id)?;
+        let port = self.list.get_mut(index)?;
+        let local = port.local;
+        port.links.get_mut(link).map(|link| (local, link))
+    }
+
+    pub(crate) fn connected(&mut self, core: &mut Core, id: SocketId, lease: Option<&Lease>) {
+        let sequence = self.next_sequence;
+        let Some(lease) = lease else {
+            return self.ended(core, id);
+        };
+        if let Some((port, link)) = self.link_mut(id) {
+            link.up = true;
+            let pause = core.spread(lease.keep_alive, KEEP_ALIVE_SPREAD);
+            link.keep_alive_at = Some(core.now.after(pause));
+            core.out.send(id, Letter::AssistToken { port, sequence });
+            core.out.read(id, HEADER);
+            self.next_sequence = sequence.wrapping_add(1);
+        }
+    }
+
+    /// The server's answer to a keep-alive: header or body. Its content says
+    /// nothing, that it came says all.
+    pub(crate) fn received(&mut self, core: &mut Core, id: SocketId, data: &[u8]) {
+        let Some((_, link)) = self.link_mut(id) else {
+            return;
+        };
+        let header: Result<[u8; HEADER], _> = data.try_into();
+        match (link.reading_body, header) {
+            (false, Ok(header)) => match crate::wire::frame_len(header, ASSIST_LIMIT) {
+                Ok(len) => {
+                    link.reading_body = true;
+                    core.out.read(id, len);
+                }
+                Err(_) => {
+                    core.out.close(id, Close::Reset);
+                    self.ended(core, id);
+                }
+            },
+            _ => {
+                link.reading_body = false;
+                link.unanswered = 0;
+                core.out.read(id, HEADER);
+            }
+        }
+    }
+
+    /// An assist link is gone or could not be made. A spare port goes with its
+    /// last one: the NAT will forget it.
+    pub(crate) fn ended(&mut self, core: &mut Core, id: SocketId) {
+        let Some((index, link)) = self.link_of(id) else {
+            return;
+        };
+        let Some(port) = self.list.get_mut(index) else {
+            return;
+        };
+        port.links.swap_remove(link);
+        if matches!(port.stage, Stage::Observing | Stage::Spare) && port.links.is_empty() {
+            self.drop_at(core, index);
+            self.refill_at = core.now.after(REFILL_PAUSE);
+        }
+    }
+
+    /// The server saw a port. Returns the judgement of the main port's mapping
+    /// where this changed it.
+    pub(crate) fn observed(
+        &mut self,
+        core: &mut Core,
+        local: u16,
+        assist: u8,
+        mapped: Endpoint,
+        lease: &Lease,
+    ) -> Option<Mapping> {
+        let port = self
+            .list
+            .iter_mut()
+            .find(|port| port.local == local && local != 0)?;
+        let link = port
+            .links
+            .iter_mut()
+            .position(|link| link.assist == assist)?;
+        if let Some(link) = port.links.get_mut(link) {
+            link.observed = true;
+        }
+        match port.stage {
+            Stage::Observing => {
+                let family = lease.mapped.family();
+                let main_family_pending = mapped.family() != family
+                    && port.links.iter().any(|link| link.family == family);
+                if main_family_pending {
+                    return None;
+                }
+                port.stage = Stage::Spare;
+                port.deadline = None;
+                None
+            }
+            Stage::Main if mapped.family() == lease.mapped.family() => {
+                // It has served; the main link keeps the mapping.
+                let link = port.links.swap_remove(link);
+                core.out.close(link.socket, Close::Reset);
+                let before = self.mapping();
+                self.seen_equal |= mapped == lease.mapped;
+                self.seen_different |= mapped != lease.mapped;
+                let after = self.mapping();
+                (before != after).then_some(after)
+            }
+            Stage::Binding | Stage::Spare | Stage::InUse | Stage::Main | Stage::Retired => None,
+        }
+    }
+
+    /// What is known of the main port's mapping.
+    pub(crate) fn mapping(&self) -> Mapping {
+        match (self.seen_equal, self.seen_different) {
+            (_, true) => Mapping::EndpointDependent,
+            (true, false) => Mapping::EndpointIndependent,
+            (false, false) => Mapping::Unknown,
+        }
+    }
+
+    /// How many ports are ready.
+    pub(crate) fn spares(&self) -> usize {
+        self.list
+            .iter()
+            .filter(|port| port.stage == Stage::Spare)
+            .count()
+    }
+
+    /// Takes up to `ports.capacity()` ready ports for a session.
+    pub(crate) fn take<const K: usize>(&mut self) -> Vec<u16, K> {
+        let spares = self
+            .list
+            .iter_mut()
+            .filter(|port| port.stage == Stage::Spare)
+            .take(K);
+        spares
+            .map(|port| {
+                port.stage = Stage::InUse;
+                port.local
+            })
+            .collect()
+    }
+
+    /// A session is done with its port.
+    pub(crate) fn release(&mut self, core: &mut Core, local: u16) {
+        let in_use = |port: &Port| port.local == local && port.stage == Stage::InUse;
+        if let Some(index) = self.list.iter().position(in_use) {
+            self.drop_at(core, index);
+            if self.used.is_full() {
+                self.used.pop_front();
+            }
+            // Room was just made.
+            let _ = self.used.push_back((local, core.now));
+        }
+    }
+
+    /// The main link moves to another port; what punches from this one may end
+    /// in peace.
+    pub(crate) fn retire(&mut self, local: u16) {
+        for port in &mut self.list {
+            if port.stage == Stage::Main && port.local == local {
+                port.stage = Stage::Retired;
+                port.main = false;
+            }
+        }
+    }
+
+    /// Closes one port that nothing punches from any more; false if there is
+    /// none.
+    pub(crate) fn drop_retired(
+        &mut self,
+        core: &mut Core,
+        still_used: impl Fn(u16) -> bool,
+    ) -> bool {
+        let done = |port: &Port| port.stage == Stage::Retired && !still_used(port.local);
+        match self.list.iter().position(done) {
+            Some(index) => {
+                self.drop_at(core, index);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Closes one port, whatever it is for; false if there is none left.
+    pub(crate) fn drop_any(&mut self, core: &mut Core) -> bool {
+        if self.list.is_empty() {
+            return false;
+        }
+        self.drop_at(core, 0);
+        true
+    }
+
+    fn drop_at(&mut self, core: &mut Core, index: usize) {
+        if index >= self.list.len() {
+            return;
+        }
+        let port = self.list.swap_remove(index);
+        for link in &port.links {
+            core.out.close(link.socket, Close::Reset);
+        }
+        for id in port.listeners.into_iter().flatten() {
+            core.out.push(Action::Unlisten(id));
+        }
+    }
+
+    /// Keeps `want` ports ready or on their way; true if one was begun.
+    pub(crate) fn refill(&mut self, core: &mut Core, want: usize) -> bool {
+        let coming = |port: &&Port| {
+            !port.main && matches!(port.stage, Stage::Binding | Stage::Observing | Stage::Spare)
+        };
+        core.now >= self.refill_at
+            && self.list.iter().filter(coming).count() < want
+            && self.bind(core, false)
+    }
+
+    /// When a refill that is wanted may begin.
+    pub(crate) fn refill_at(&self, now: Instant, want: usize) -> Option<Instant> {
+        let coming = |port: &&Port| {
+            !port.main && matches!(port.stage, Stage::Binding | Stage::Observing | Stage::Spare)
+        };
+        let short = self.list.iter().filter(coming).count() < want && !self.list.is_full();
+        (short && self.refill_at > now).then_some(self.refill_at)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.list.iter().fold(None, |next, port| {
+            let links = port.links.iter().filter_map(|link| link.keep_alive_at);
+            links.fold(earlier(next, port.deadline), |next, at| {
+                earlier(next, Some(at))
+            })
+        })
+    }
+
+    /// Does one thing that is due.
+    pub(crate) fn fire(&mut self, core: &mut Core, lease: Option<&Lease>) -> Option<PortNews> {
+        let now = core.now;
+        if let Some(index) = self
+            .list
+            .iter()
+            .position(|port| port.deadline.is_some_and(|at| now >= at))
+        {
+            let main = self.list.get(index).is_some_and(|port| port.main);
+            self.drop_at(core, index);
+            self.refill_at = self.refill_at.max(now);
+            return Some(if main {
+                PortNews::MainFailed(Failure::TimedOut)
+            } else {
+                PortNews::Nothing
+            });
+        }
+        let due = |link: &&mut AssistLink| link.keep_alive_at.is_some_and(|at| now >= at);
+        let link = self
+            .list
+            .iter_mut()
+            .flat_map(|port| &mut port.links)
+            .find(due)?;
+        let id = link.socket;
+        if link.unanswered >= MAX_UNANSWERED || lease.is_none() {
+            core.out.close(id, Close::Reset);
+            self.ended(core, id);
+        } else {
+            link.unanswered = link.unanswered.saturating_add(1);
+            let interval = lease.map_or(Duration::from_secs(15), |lease| lease.keep_alive);
+            let pause = core.spread(interval, KEEP_ALIVE_SPREAD);
+            link.keep_alive_at = Some(now.after(pause));
+            core.out.send(id, Letter::AssistKeepAlive);
+        }
+        Some(PortNews::Nothing)
+    }
+}
+
+/// Longest frame on an assist link.
+pub(crate) const ASSIST_LIMIT: usize = 64;

@@ -1,0 +1,232 @@
+//! The session's handshake, from message 1 to the keys of the stream.
+
+use crate::config::Config;
+use crate::event::StreamMode;
+use crate::id::{PeerId, SessionId};
+use crate::noise::{
+    Entropy, Handshake, MAX_RECORD_DATA, NoiseError, Pattern, Records, Role, SecretKey, SessionKeys,
+};
+use crate::wire::{Extensions, MAX_NOISE, NoiseMessage, SessionPayload};
+
+/// Forged second messages that a requester looks at before it gives up: each
+/// costs two scalar multiplications.
+const MAX_TRIES: u8 = 8;
+
+const PROLOGUE_LABEL: [u8; 17] = *b"tcp-punch session";
+
+/// How far the handshake has come.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per session, and boxing needs an allocator"
+)]
+#[derive(Debug)]
+pub(crate) enum KeyState {
+    /// Nothing yet, or it failed.
+    None,
+    /// Requester: message 1 is out.
+    Started { handshake: Handshake, tries: u8 },
+    /// Responder: message 1 is in `message`, not looked at.
+    Offered,
+    /// Both messages are through.
+    Ready(SessionKeys),
+    /// The keys became those of the nominated stream.
+    Chosen { records: Records, hash: [u8; 32] },
+}
+
+/// The handshake and what it settled.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(crate) state: KeyState,
+    /// The handshake message that is to be sent or to be read.
+    pub(crate) message: NoiseMessage,
+    /// How bytes will travel: what we ask for, then what was agreed.
+    pub(crate) mode: StreamMode,
+    /// Largest record that the other side takes.
+    pub(crate) max_record: u32,
+}
+
+impl Keys {
+    /// A requester's, before message 1.
+    pub(crate) const fn wanting(mode: StreamMode) -> Self {
+        Self {
+            state: KeyState::None,
+            message: NoiseMessage::new(),
+            mode,
+            max_record: 0,
+        }
+    }
+
+    /// A responder's, with message 1 to be read.
+    pub(crate) const fn offered(message: NoiseMessage, mode: StreamMode) -> Self {
+        Self {
+            state: KeyState::Offered,
+            message,
+            mode,
+            max_record: 0,
+        }
+    }
+
+    /// Requester: writes message 1.
+    pub(crate) fn start(
+        &mut self,
+        session: SessionId,
+        secret: &SecretKey,
+        peer: PeerId,
+        config: &Config,
+        entropy: &mut Entropy,
+    ) -> Result<(), NoiseError> {
+        let mut handshake = Handshake::initiator(
+            Pattern::IkPsk2,
+            &prologue(session),
+            secret,
+            &peer.key(),
+            &config.psk,
+            entropy.bytes(),
+        );
+        self.message = write(&mut handshake, self.mode)?;
+        self.state = KeyState::Started {
+            handshake,
+            tries: 0,
+        };
+        Ok(())
+    }
+
+    /// Requester: reads a message 2; false if it is not the one, which costs a
+    /// try and changes nothing else.
+    pub(crate) fn read_reply(&mut self, message: &[u8]) -> bool {
+        let KeyState::Started { handshake, tries } = &mut self.state else {
+            return matches!(self.state, KeyState::Ready(_));
+        };
+        if *tries >= MAX_TRIES {
+            return false;
+        }
+        *tries = tries.saturating_add(1);
+        let mut payload = [0; MAX_NOISE];
+        let Ok(len) = handshake.try_read_message(message, &mut payload) else {
+            return false;
+        };
+        let Some(Ok(said)) = payload.get(..len).map(SessionPayload::decode) else {
+            return false;
+        };
+        let Ok(finished) = handshake.finish() else {
+            return false;
+        };
+        // Bare takes both: the responder can only take it away.
+        if said.mode == StreamMode::Records {
+            self.mode = StreamMode::Records;
+        }
+        self.max_record = said.max_record;
+        self.state = KeyState::Ready(SessionKeys::new(&finished));
+        true
+    }
+
+    /// Responder: reads message 1 and writes message 2. False if it is not
+    /// genuine or not from `peer`; then no keys will come of it.
+    pub(crate) fn answer(
+        &mut self,
+        session: SessionId,
+        secret: &SecretKey,
+        peer: PeerId,
+        config: &Config,
+        entropy: &mut Entropy,
+    ) -> bool {
+        if !matches!(self.state, KeyState::Offered) {
+            return matches!(self.state, KeyState::Ready(_));
+        }
+        let mut handshake = Handshake::responder(
+            Pattern::IkPsk2,
+            &prologue(session),
+            secret,
+            &config.psk,
+            entropy.bytes(),
+        );
+        self.state = KeyState::None;
+        let mut payload = [0; MAX_NOISE];
+        let Ok(len) = handshake.read_message(&self.message, &mut payload) else {
+            return false;
+        };
+        let Some(Ok(said)) = payload.get(..len).map(SessionPayload::decode) else {
+            return false;
+        };
+        if handshake.remote_static() != Some(peer.key()) {
+            return false;
+        }
+        if said.mode == StreamMode::Records {
+            self.mode = StreamMode::Records;
+        }
+        self.max_record = said.max_record;
+        let Ok(reply) = write(&mut handshake, self.mode) else {
+            return false;
+        };
+        let Ok(finished) = handshake.finish() else {
+            return false;
+        };
+        self.message = reply;
+        self.state = KeyState::Ready(SessionKeys::new(&finished));
+        true
+    }
+
+    pub(crate) const fn ready(&self) -> Option<&SessionKeys> {
+        match &self.state {
+            KeyState::Ready(keys) => Some(keys),
+            KeyState::None
+            | KeyState::Started { .. }
+            | KeyState::Offered
+            | KeyState::Chosen { .. } => None,
+        }
+    }
+
+    /// The records of the stream with these nonces, for trying a nomination on.
+    pub(crate) fn records(&self, role: Role, own: &[u8; 16], peer: &[u8; 16]) -> Option<Records> {
+        let (requester, responder) = match role {
+            Role::Requester => (own, peer),
+            Role::Responder => (peer, own),
+        };
+        Some(
+            self.ready()?
+                .stream_keys(requester, responder)
+                .records(role),
+        )
+    }
+
+    /// These records are the ones; the session's own keys go.
+    pub(crate) fn choose(&mut self, records: Records) {
+        if let KeyState::Ready(keys) = &self.state {
+            let hash = keys.hash();
+            self.state = KeyState::Chosen { records, hash };
+        }
+    }
+
+    /// Takes what was chosen out.
+    pub(crate) fn take_chosen(&mut self) -> Option<(Records, [u8; 32])> {
+        match core::mem::replace(&mut self.state, KeyState::None) {
+            KeyState::Chosen { records, hash } => Some((records, hash)),
+            KeyState::None | KeyState::Started { .. } | KeyState::Offered | KeyState::Ready(_) => {
+                None
+            }
+        }
+    }
+}
+
+fn prologue(session: SessionId) -> [u8; PROLOGUE_LABEL.len() + 16] {
+    let mut prologue = [0; PROLOGUE_LABEL.len() + 16];
+    let (label, id) = prologue.split_at_mut(PROLOGUE_LABEL.len());
+    label.copy_from_slice(&PROLOGUE_LABEL);
+    id.copy_from_slice(session.as_bytes());
+    prologue
+}
+
+fn write(handshake: &mut Handshake, mode: StreamMode) -> Result<NoiseMessage, NoiseError> {
+    let mut payload = [0; 32];
+    let said = SessionPayload {
+        mode,
+        max_record: MAX_RECORD_DATA as u32,
+        extensions: Extensions::NONE,
+    };
+    let len = said.encode(&mut payload).map_err(|_| NoiseError::TooLong)?;
+    let payload = payload.get(..len).unwrap_or_default();
+    let mut message = [0; MAX_NOISE];
+    let len = handshake.write_message(payload, &mut message)?;
+    let message = message.get(..len).unwrap_or_default();
+    NoiseMessage::from_slice(message).map_err(|_| NoiseError::TooLong)
+}

@@ -1,0 +1,121 @@
+//! What all links of a server have in common.
+
+use core::fmt;
+use core::time::Duration;
+
+use heapless::Vec;
+
+use crate::addr::Endpoint;
+use crate::config::MAX_TOKEN;
+use crate::noise::SecretKey;
+
+/// Most assist endpoints that a server can name.
+pub const MAX_ASSISTS: usize = 4;
+
+/// Key, endpoints and habits of a rendezvous server. One value serves all its
+/// links and is lent to each call.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    pub(crate) secret: SecretKey,
+    pub(crate) token: Option<Vec<u8, MAX_TOKEN>>,
+    pub(crate) assists: Vec<Endpoint, MAX_ASSISTS>,
+    pub(crate) keep_alive: Duration,
+    pub(crate) handshake_deadline: Duration,
+    pub(crate) consent_deadline: Duration,
+    pub(crate) allow_loopback: bool,
+}
+
+impl ServerConfig {
+    /// A server with this key, 15 s between keep-alives, 10 s for the handshake
+    /// and 35 s for a responder to accept (the peer's own default is 30 s; the
+    /// peer that asks its user knows best and shall be the one to end it).
+    pub fn new(secret: SecretKey) -> Self {
+        Self {
+            secret,
+            token: None,
+            assists: Vec::new(),
+            keep_alive: Duration::from_secs(15),
+            handshake_deadline: Duration::from_secs(10),
+            consent_deadline: Duration::from_secs(600),
+            allow_loopback: false,
+        }
+    }
+
+    /// Wants this token from every peer.
+    ///
+    /// # Errors
+    ///
+    /// Longer than [`MAX_TOKEN`] bytes.
+    pub fn token(mut self, token: &[u8]) -> Result<Self, ServerConfigError> {
+        let token = Vec::from_slice(token).map_err(|_| ServerConfigError::TokenTooLong)?;
+        self.token = Some(token);
+        Ok(self)
+    }
+
+    /// The assist endpoints as peers are to dial them, in the order of the
+    /// indexes that assist links are made with.
+    ///
+    /// # Errors
+    ///
+    /// More than [`MAX_ASSISTS`], or a port 0.
+    pub fn assists(mut self, assists: &[Endpoint]) -> Result<Self, ServerConfigError> {
+        if assists
+            .iter()
+            .any(|assist| assist.port == 0 || assist.ip.is_unspecified())
+        {
+            return Err(ServerConfigError::AssistNotDiallable);
+        }
+        self.assists = Vec::from_slice(assists).map_err(|_| ServerConfigError::TooManyAssists)?;
+        Ok(self)
+    }
+
+    /// The keep-alive interval that peers are told, 1 s to 10 min. Default:
+    /// 15 s; NATs have been seen to forget idle connections after 30 s.
+    ///
+    /// # Errors
+    ///
+    /// Outside that range.
+    pub fn keep_alive(mut self, interval: Duration) -> Result<Self, ServerConfigError> {
+        if interval < Duration::from_secs(1) || interval > Duration::from_secs(600) {
+            return Err(ServerConfigError::KeepAlive);
+        }
+        self.keep_alive = interval;
+        Ok(self)
+    }
+
+    /// Passes loopback candidates on: for tests and the demo.
+    #[must_use]
+    pub const fn allow_loopback(mut self, allow: bool) -> Self {
+        self.allow_loopback = allow;
+        self
+    }
+}
+
+/// A rule that a server's configuration broke.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerConfigError {
+    /// The token is longer than [`MAX_TOKEN`] bytes.
+    TokenTooLong,
+    /// More than [`MAX_ASSISTS`] assist endpoints.
+    TooManyAssists,
+    /// An assist endpoint has no port or no address that a peer could dial.
+    AssistNotDiallable,
+    /// The keep-alive interval is not within 1 s to 10 min.
+    KeepAlive,
+}
+
+impl fmt::Display for ServerConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TokenTooLong => "the token is longer than 64 bytes",
+            Self::TooManyAssists => "at most 4 assist endpoints can be named",
+            Self::AssistNotDiallable => {
+                "an assist endpoint needs an address and a port that peers can dial"
+            }
+            Self::KeepAlive => "the keep-alive interval must be within 1 s and 10 min",
+        })
+    }
+}
+
+impl core::error::Error for ServerConfigError {}

@@ -1,0 +1,228 @@
+//! What passes between a server's machines and the runtime that drives them.
+
+use crate::addr::{Endpoint, MAX_HOST_ADDRESSES};
+use crate::event::{FailReason, Strategies};
+use crate::id::{LinkHandle, PeerId, SessionId};
+use crate::io::Close;
+use crate::time::Instant;
+use crate::wire::{NoiseMessage, Side};
+
+use core::net::IpAddr;
+use heapless::Vec;
+
+/// Something happened to a main link.
+#[derive(Debug)]
+pub enum LinkInput<'a> {
+    /// As many bytes as the last [`LinkOutput::Read`] asked for.
+    Received(&'a mut [u8]),
+    /// The connection is gone. The machine emits what others must know, then
+    /// [`LinkOutput::Close`].
+    Ended,
+    /// Another link has a message for this one.
+    Routed(Routed),
+    /// Nobody is registered under the id that a [`LinkOutput::Route`] named.
+    Unroutable(Routed),
+    /// An assist link brought an observation for this link's handle.
+    Observed(Observation),
+    /// A newer registration of the same id took this one's place.
+    Replaced,
+    /// The server is shutting down: close in order.
+    Drain,
+}
+
+/// What the runtime is to do for a main link, in this order. After every
+/// `handle_*` call, drain `poll_output` until [`LinkOutput::Wait`].
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "boxing needs an allocator")]
+pub enum LinkOutput<'a> {
+    /// Read this many bytes, no more, and deliver them as one
+    /// [`LinkInput::Received`].
+    Read {
+        /// How many.
+        exactly: usize,
+    },
+    /// Send all of it.
+    Send {
+        /// The bytes.
+        data: &'a [u8],
+    },
+    /// This link now speaks for `peer`: enter it in the routing table. A link
+    /// that was there with a lower epoch gets [`LinkInput::Replaced`]; if one
+    /// with a higher epoch is there, this one does.
+    Register {
+        /// The authenticated id.
+        peer: PeerId,
+        /// The number that the link was made with.
+        epoch: u64,
+    },
+    /// Deliver this to the link registered as `to`, as
+    /// [`LinkInput::Routed`]; if there is none, give it back as
+    /// [`LinkInput::Unroutable`].
+    Route(Routed),
+    /// Something for the operator.
+    Event(LinkEvent),
+    /// Close the connection, after what was sent has left, and forget the link
+    /// and what it registered.
+    Close(Close),
+    /// All done for now: call `handle_timeout` at this instant at the latest,
+    /// or only when something happens.
+    Wait(Option<Instant>),
+}
+
+/// A message from one link to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routed {
+    /// Set by the authenticated link, never by its peer.
+    pub from: PeerId,
+    /// The addressee.
+    pub to: PeerId,
+    /// The session that it is about.
+    pub session: SessionId,
+    /// The message.
+    pub message: RouteMessage,
+}
+
+/// What links tell each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteMessage {
+    /// From the requester's link: introduce us.
+    Request {
+        /// The requester, as its link knows it.
+        side: SideInfo,
+        /// What the requester allows.
+        strategies: Strategies,
+        /// Message 1 of the session's handshake.
+        noise: NoiseMessage,
+    },
+    /// From the responder's link: connect now.
+    Connect {
+        /// The requester's side, as the responder is told it.
+        requester: Side,
+        /// The responder's side.
+        responder: Side,
+        /// What both allow.
+        strategies: Strategies,
+        /// How long the requester is to wait before it dials, in microseconds.
+        hold_us: u32,
+        /// Message 2, empty where consent was given in advance.
+        noise: NoiseMessage,
+    },
+    /// From the responder's link: it will not be.
+    Refused(FailReason),
+    /// From the requester's link: never mind.
+    Cancel,
+}
+
+/// One side, as its own link knows it: with what the other side must not learn
+/// unless both are in one network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SideInfo {
+    /// What may be told; candidates are the mapped ones.
+    pub side: Side,
+    /// The address of the main link as the server sees it.
+    pub mapped_ip: Option<IpAddr>,
+    /// The peer's own addresses.
+    pub hosts: Vec<IpAddr, MAX_HOST_ADDRESSES>,
+    /// The local port that host candidates would have.
+    pub host_port: u16,
+}
+
+/// What an assist link saw.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// Whom it is for.
+    pub handle: LinkHandle,
+    /// The local port that the peer says it dialled from.
+    pub port: u16,
+    /// Number of this observation at its peer; each is used once.
+    pub sequence: u32,
+    /// Proof that the peer made it.
+    pub mac: [u8; 16],
+    /// Which assist endpoint it came to, from 0.
+    pub assist: u8,
+    /// The endpoint that it came from.
+    pub mapped: Endpoint,
+}
+
+/// Something happened to an assist link.
+#[derive(Debug)]
+pub enum AssistInput<'a> {
+    /// As many bytes as the last [`AssistOutput::Read`] asked for.
+    Received(&'a mut [u8]),
+    /// The connection is gone.
+    Ended,
+    /// No link has the handle that the observation named.
+    Unroutable,
+}
+
+/// What the runtime is to do for an assist link, in this order.
+#[derive(Debug)]
+pub enum AssistOutput<'a> {
+    /// Read this many bytes, no more.
+    Read {
+        /// How many.
+        exactly: usize,
+    },
+    /// Send all of it.
+    Send {
+        /// The bytes.
+        data: &'a [u8],
+    },
+    /// Deliver this to the link with its handle as [`LinkInput::Observed`]; if
+    /// there is none, answer with [`AssistInput::Unroutable`].
+    Route(Observation),
+    /// Close the connection and forget it.
+    Close(Close),
+    /// All done for now.
+    Wait(Option<Instant>),
+}
+
+/// What an operator may want to know of a link.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum LinkEvent {
+    /// A peer registered.
+    Registered {
+        /// Its id.
+        peer: PeerId,
+    },
+    /// A peer was turned away.
+    Rejected(Rejection),
+    /// A peer asked for another.
+    Requested {
+        /// The session.
+        session: SessionId,
+    },
+    /// Both sides of a session were told to go.
+    Introduced {
+        /// The session.
+        session: SessionId,
+    },
+    /// A session was refused.
+    Refused {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: FailReason,
+    },
+    /// The link sent something that is not of the protocol.
+    Malformed,
+}
+
+/// Why a link was turned away.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The handshake cannot be read: it was made for another key.
+    Handshake,
+    /// No version in common.
+    Version,
+    /// The token is not the one that this server wants.
+    Token,
+    /// A limit was reached.
+    Busy,
+    /// It took too long.
+    TimedOut,
+}

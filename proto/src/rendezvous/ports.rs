@@ -1,0 +1,193 @@
+//! What a main link knows of its peer's ports.
+
+use core::net::IpAddr;
+
+use heapless::Vec;
+
+use super::Observation;
+use crate::addr::{Candidate, CandidateKind, Candidates, Endpoint, Family};
+use crate::event::Mapping;
+
+/// Observed ports of one peer: two for each of ten sessions at once, and some.
+const MAX_PORTS: usize = 24;
+
+/// A port other than the main link's.
+#[derive(Debug, Default)]
+struct Seen {
+    port: u16,
+    v4: Option<Endpoint>,
+    v6: Option<Endpoint>,
+}
+
+/// Each observation counts once, also when assist links overtake each other.
+#[derive(Debug, Default)]
+struct Window {
+    /// One above the highest number seen.
+    next: u32,
+    /// Of the 64 numbers below `next`, those that were used; the highest is
+    /// bit 0.
+    used: u64,
+}
+
+impl Window {
+    fn take(&mut self, number: u32) -> bool {
+        if number >= self.next {
+            let ahead = number.saturating_sub(self.next).saturating_add(1);
+            self.used = self.used.checked_shl(ahead).unwrap_or(0) | 1;
+            self.next = number.saturating_add(1);
+            return true;
+        }
+        let behind = self.next.saturating_sub(number).saturating_sub(1);
+        let Some(bit) = 1u64.checked_shl(behind) else {
+            return false;
+        };
+        let fresh = self.used & bit == 0;
+        self.used |= bit;
+        fresh
+    }
+}
+
+/// What assist links and the main link showed of a peer.
+#[derive(Debug)]
+pub(super) struct PeerPorts {
+    window: Window,
+    main_port: u16,
+    main: Endpoint,
+    /// The main port in the other address family.
+    main_other: Option<Endpoint>,
+    seen_equal: bool,
+    seen_different: bool,
+    others: Vec<Seen, MAX_PORTS>,
+}
+
+impl PeerPorts {
+    pub(super) fn new(main: Endpoint) -> Self {
+        Self {
+            window: Window::default(),
+            main_port: 0,
+            main,
+            main_other: None,
+            seen_equal: false,
+            seen_different: false,
+            others: Vec::new(),
+        }
+    }
+
+    pub(super) const fn set_main_port(&mut self, port: u16) {
+        self.main_port = port;
+    }
+
+    /// Takes an observation in; false if its number was used before.
+    pub(super) fn observe(&mut self, seen: &Observation) -> bool {
+        if !self.window.take(seen.sequence) {
+            return false;
+        }
+        if seen.port == self.main_port {
+            if seen.mapped.family() == self.main.family() {
+                self.seen_equal |= seen.mapped == self.main;
+                self.seen_different |= seen.mapped != self.main;
+            } else {
+                self.main_other = Some(seen.mapped);
+            }
+            return true;
+        }
+        let index = self
+            .others
+            .iter()
+            .position(|known| known.port == seen.port)
+            .unwrap_or_else(|| {
+                if self.others.is_full() {
+                    self.others.remove(0);
+                }
+                // Room was just made.
+                let _ = self.others.push(Seen {
+                    port: seen.port,
+                    ..Seen::default()
+                });
+                self.others.len().saturating_sub(1)
+            });
+        if let Some(known) = self.others.get_mut(index) {
+            match seen.mapped.family() {
+                Family::V4 => known.v4 = Some(seen.mapped),
+                Family::V6 => known.v6 = Some(seen.mapped),
+            }
+        }
+        true
+    }
+
+    pub(super) const fn mapping(&self) -> Mapping {
+        match (self.seen_equal, self.seen_different) {
+            (_, true) => Mapping::EndpointDependent,
+            (true, false) => Mapping::EndpointIndependent,
+            (false, false) => Mapping::Unknown,
+        }
+    }
+
+    pub(super) const fn main_endpoint(&self) -> Endpoint {
+        self.main
+    }
+
+    pub(super) const fn mapped_ip(&self) -> IpAddr {
+        self.main.ip
+    }
+
+    pub(super) const fn main_port(&self) -> u16 {
+        self.main_port
+    }
+
+    /// The main port's candidates.
+    pub(super) fn main_candidates(&self) -> Candidates {
+        [Some(self.main), self.main_other]
+            .into_iter()
+            .flatten()
+            .map(mapped)
+            .collect()
+    }
+
+    /// The candidates of these ports: the link's own family first, then the
+    /// other. Ports that nobody saw have none.
+    pub(super) fn candidates(&self, ports: &[u16]) -> Candidates {
+        let first = self.main.family();
+        let mut list = Candidates::new();
+        for own_family in [true, false] {
+            for port in ports {
+                let Some(seen) = self.others.iter().find(|seen| seen.port == *port) else {
+                    continue;
+                };
+                let endpoint = if (first == Family::V4) == own_family {
+                    seen.v4
+                } else {
+                    seen.v6
+                };
+                // Two ports in two families are four of eight.
+                let _ = endpoint.map(|endpoint| list.push(mapped(endpoint)));
+            }
+        }
+        list
+    }
+}
+
+const fn mapped(endpoint: Endpoint) -> Candidate {
+    Candidate {
+        kind: CandidateKind::Mapped,
+        endpoint,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_counts_once_in_any_order() {
+        let mut window = Window::default();
+        for number in [0, 2, 1, 70, 69, 7] {
+            assert!(window.take(number), "{number}");
+            assert!(!window.take(number), "{number} again");
+        }
+        assert!(!window.take(0), "too old to be told from a replay");
+        assert!(window.take(u32::MAX));
+        assert!(!window.take(u32::MAX));
+        assert!(!window.take(71));
+    }
+}
