@@ -15,6 +15,8 @@ pub mod peer;
 mod punch;
 pub mod rendezvous;
 mod rtt;
+#[cfg(test)]
+mod states_document;
 pub mod time;
 pub mod wire;
 
@@ -27,3 +29,8 @@ pub use id::{LinkHandle, ListenerId, ParseIdError, PeerId, ResolveId, SessionId,
 pub use io::{Close, Failure, HandOver, Input, Output, SEND_BUFFER};
 pub use peer::{Misuse, Peer};
 pub use time::Instant;
+
+/// Bytes that one session takes inside a [`Peer`], for who plans memory.
+pub const fn session_size() -> usize {
+    size_of::<punch::Session>()
+}

@@ -92,11 +92,11 @@ impl fmt::Debug for Psk {
 pub struct Key([u8; KEY_LEN]);
 
 impl Key {
-    pub(super) const fn new(bytes: [u8; KEY_LEN]) -> Self {
+    pub(crate) const fn new(bytes: [u8; KEY_LEN]) -> Self {
         Self(bytes)
     }
 
-    pub(super) const fn bytes(&self) -> &[u8; KEY_LEN] {
+    pub(crate) const fn bytes(&self) -> &[u8; KEY_LEN] {
         &self.0
     }
 }

@@ -1,6 +1,7 @@
 //! Requests, ours and others': what passes between the sessions and the server.
 
 use super::outbox::{Action, Letter, Slot};
+use super::strangers::Stranger;
 use super::{Misuse, Peer};
 use crate::config::{Access, Decision, SessionOptions};
 use crate::event::FailReason;
@@ -247,16 +248,29 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             session.begin_after(self.core.now);
         }
         session.go(&self.core);
-        let id = session.id;
-        while let Some((stranger, greeting)) = self.strangers.take_parked(id) {
-            session.adopt_early(
-                &mut self.core,
-                stranger.socket,
-                stranger.local,
-                stranger.remote,
-                &greeting,
-            );
+    }
+
+    /// Gives one connection that came before its session to it; false if there
+    /// is none.
+    pub(super) fn adopt_parked(&mut self) -> bool {
+        for session in self
+            .sessions
+            .iter_mut()
+            .flatten()
+            .filter(|session| session.state().is_open())
+        {
+            if let Some((stranger, greeting)) = self.strangers.take_parked(session.id) {
+                let Stranger {
+                    socket,
+                    local,
+                    remote,
+                    ..
+                } = stranger;
+                session.adopt_early(&mut self.core, socket, local, remote, &greeting);
+                return true;
+            }
         }
+        false
     }
 
     /// The peer that we asked for is willing.
@@ -313,9 +327,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
     /// that punch need no server.
     pub(super) fn main_link_lost(&mut self) {
         for session in self.sessions.iter_mut().flatten() {
-            if matches!(session.state(), State::Requested | State::Deciding) {
-                session.fail(&mut self.core, FailReason::NoServer);
-            }
+            session.orphaned |= matches!(session.state(), State::Requested | State::Deciding);
         }
     }
 

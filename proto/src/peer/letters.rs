@@ -39,7 +39,10 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 write_clear(&Clear::AssistKeepAlive(Empty::default()), frame)
             }
             Letter::ClientHello => {
-                let len = self.main.write_hello(frame_body(frame)).ok()?;
+                let len = self
+                    .main
+                    .write_hello(&self.core.secret, frame_body(frame))
+                    .ok()?;
                 finish_frame(frame, len).ok()
             }
             Letter::Register

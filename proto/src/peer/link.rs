@@ -10,7 +10,9 @@ use crate::addr::Endpoint;
 use crate::event::LinkFailure;
 use crate::id::{LinkHandle, ResolveId, SocketId};
 use crate::io::{Close, Failure};
-use crate::noise::{Handshake, NoiseError, Pattern, PublicKey, Transport};
+use crate::noise::{
+    Handshake, Key, MESSAGE_1_OVERHEAD, NoiseError, Pattern, Psk, PublicKey, SecretKey, Transport,
+};
 use crate::rendezvous::{MAX_ASSISTS, Rejection};
 use crate::rtt::Rtt;
 use crate::time::{Instant, earlier};
@@ -117,14 +119,12 @@ pub(crate) const LINK_TRANSITIONS: &[(LinkState, LinkCause, LinkState)] = &[
 ];
 
 /// The keys of the link.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one per peer, and boxing needs an allocator"
-)]
 #[derive(Debug)]
 enum Cipher {
     None,
-    Handshake(Handshake),
+    /// The ephemeral key of the handshake: the same inputs make the same state
+    /// again, which takes 600 bytes less than to keep it.
+    Handshake(Key),
     Transport(Transport),
 }
 
@@ -303,15 +303,7 @@ impl MainLink {
     pub(crate) fn connected(&mut self, core: &mut Core, id: SocketId) {
         if self.transition(LinkCause::Connected) {
             self.port_failures = 0;
-            let handshake = Handshake::initiator(
-                Pattern::Ik,
-                &client_prologue(VERSION_MIN, VERSION_MAX),
-                &core.secret,
-                &self.server,
-                &crate::noise::Psk::NONE,
-                core.entropy.bytes(),
-            );
-            self.cipher = Cipher::Handshake(handshake);
+            self.cipher = Cipher::Handshake(Key::new(core.entropy.bytes()));
             self.expect = Expect::Header;
             core.out.send(id, Letter::ClientHello);
             core.out.read(id, HEADER);
@@ -341,17 +333,35 @@ impl MainLink {
     }
 
     /// Writes message 1 behind the clear hello; returns the length of both.
-    pub(crate) fn write_hello(&mut self, out: &mut [u8]) -> Result<usize, NoiseError> {
-        let Cipher::Handshake(handshake) = &mut self.cipher else {
-            return Err(NoiseError::OutOfOrder);
-        };
+    pub(crate) fn write_hello(
+        &self,
+        secret: &SecretKey,
+        out: &mut [u8],
+    ) -> Result<usize, NoiseError> {
         let prologue = client_prologue(VERSION_MIN, VERSION_MAX);
         let (clear, noise) = out
             .split_at_mut_checked(prologue.len())
             .ok_or(NoiseError::TooLong)?;
         clear.copy_from_slice(&prologue);
-        let len = handshake.write_message(&[], noise)?;
+        let (_, len) = self.first(secret, noise)?;
         Ok(len.saturating_add(prologue.len()))
+    }
+
+    /// The handshake after message 1, and the length of that message in `out`.
+    fn first(&self, secret: &SecretKey, out: &mut [u8]) -> Result<(Handshake, usize), NoiseError> {
+        let Cipher::Handshake(ephemeral) = &self.cipher else {
+            return Err(NoiseError::OutOfOrder);
+        };
+        let mut handshake = Handshake::initiator(
+            Pattern::Ik,
+            &client_prologue(VERSION_MIN, VERSION_MAX),
+            secret,
+            &self.server,
+            &Psk::NONE,
+            *ephemeral.bytes(),
+        );
+        let len = handshake.write_message(&[], out)?;
+        Ok((handshake, len))
     }
 
     /// Seals a message in place; returns the length with its tag.
@@ -404,13 +414,13 @@ impl MainLink {
             Ok(ServerHello::Reject(REJECT_BUSY)) => return self.lost(core, LinkFailure::Busy),
             Ok(ServerHello::Reject(_)) | Err(_) => return self.lost(core, LinkFailure::Protocol),
         };
-        let Cipher::Handshake(handshake) = &mut self.cipher else {
-            return LinkNews::Nothing;
-        };
         let mut payload = [0; 64];
-        let finished = handshake
-            .read_message(message, &mut payload)
-            .and_then(|_| handshake.finish());
+        let finished = self
+            .first(&core.secret, &mut [0; MESSAGE_1_OVERHEAD])
+            .and_then(|(mut handshake, _)| {
+                handshake.read_message(message, &mut payload)?;
+                handshake.finish()
+            });
         let [version, ..] = payload;
         match finished {
             Ok(_) if !(VERSION_MIN..=VERSION_MAX).contains(&version) => {

@@ -327,7 +327,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             self.link_news(news);
             return true;
         }
-        if self.dispatch_request() || self.strangers.fire(&mut self.core) {
+        if self.dispatch_request() || self.adopt_parked() || self.strangers.fire(&mut self.core) {
             return true;
         }
         let punching_from = |port| {

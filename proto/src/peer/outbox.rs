@@ -13,7 +13,7 @@ use crate::io::Close;
 /// One step of a machine makes at most this many entries: a session that ends
 /// closes its streams and dials and gives two ports back, each with two
 /// listeners and two assist links.
-const CAPACITY: usize = 40;
+const CAPACITY: usize = 28;
 
 /// Index of a session in its table.
 pub(crate) type Slot = u8;

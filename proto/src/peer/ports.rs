@@ -30,7 +30,7 @@ const REFILL_PAUSE: Duration = Duration::from_secs(1);
 const REUSE_AFTER: Duration = Duration::from_secs(240);
 
 /// So many used ports are remembered.
-const REMEMBERED: usize = 16;
+const REMEMBERED: usize = 8;
 
 /// Keep-alives are spread by so much.
 const KEEP_ALIVE_SPREAD: u32 = 20;

@@ -5,7 +5,7 @@ use core::time::Duration;
 use heapless::Vec;
 
 use super::attempt::{Attempt, MAX_ATTEMPTS, MAX_DIALS, Stage, strategy_of};
-use super::keys::{KeyState, Keys};
+use super::keys::{KeyState, Keys, Parties};
 use super::states::{Cause, State};
 use super::stream::Stream;
 use crate::addr::{CandidateKind, Candidates, Endpoint, may_dial};
@@ -13,14 +13,14 @@ use crate::config::SessionOptions;
 use crate::event::{FailReason, Mapping, Strategies, Strategy, Tried};
 use crate::id::{PeerId, SessionId, SocketId};
 use crate::io::{Close, Failure};
-use crate::noise::Role;
+use crate::noise::{Entropy, Role};
 use crate::peer::core::Core;
 use crate::peer::outbox::{Action, Letter, Slot};
 use crate::time::{Instant, earlier};
 use crate::wire::{MAX_SESSION_PORTS, NoiseMessage, Side};
 
 /// Most streams of a session that are up and not verified.
-pub(crate) const MAX_STREAMS: usize = 6;
+pub(crate) const MAX_STREAMS: usize = 5;
 
 /// No hold-back is longer, whatever the server says: beyond that its round
 /// trips tell nothing about when a SYN would cross.
@@ -46,6 +46,8 @@ pub(crate) struct Session {
     begin_at: Instant,
     /// Preparing: from when on fewer ports than wanted will do.
     pub(crate) settle_at: Option<Instant>,
+    /// The server's word, which it waits for, cannot come any more.
+    pub(crate) orphaned: bool,
     /// Whether that moment was set before.
     pub(crate) settled: bool,
     /// Responder: how long to hold back after answering, in microseconds.
@@ -146,6 +148,7 @@ impl Session {
             overall: deadline,
             begin_at: Instant::ZERO,
             settle_at: None,
+            orphaned: false,
             settled: false,
             hold_us: 0,
             ports: Vec::new(),
@@ -195,17 +198,9 @@ impl Session {
         ports: Vec<u16, MAX_SESSION_PORTS>,
     ) {
         self.ports = ports;
-        let Core {
-            secret,
-            config,
-            entropy,
-            ..
-        } = core;
-        if self
-            .keys
-            .start(self.id, secret, self.peer, config, entropy)
-            .is_err()
-        {
+        let (id, peer) = (self.id, self.peer);
+        let (who, entropy) = parties(id, peer, core);
+        if self.keys.start(&who, entropy).is_err() {
             // Only an id that is no point of the curve can do that.
             return self.fail(core, FailReason::Untrusted);
         }
@@ -333,6 +328,10 @@ impl Session {
         if self.state.is_over() {
             return false;
         }
+        if self.orphaned && matches!(self.state, State::Requested | State::Deciding) {
+            self.fail(core, FailReason::NoServer);
+            return true;
+        }
         if now >= self.deadline {
             let reason = self.timed_out();
             self.fail(core, reason);
@@ -449,7 +448,7 @@ impl Session {
             }
             (KeyState::Started { .. }, Role::Requester) if !self.in_advance => {
                 let message = core::mem::take(&mut self.keys.message);
-                if !self.keys.read_reply(&message) {
+                if !self.read_reply(core, &message) {
                     self.fail(core, FailReason::Untrusted);
                 }
                 true
@@ -461,14 +460,14 @@ impl Session {
     /// Responder: reads message 1 and writes message 2; false if it is not
     /// genuine.
     pub(crate) fn answer(&mut self, core: &mut Core) -> bool {
-        let Core {
-            secret,
-            config,
-            entropy,
-            ..
-        } = core;
-        self.keys
-            .answer(self.id, secret, self.peer, config, entropy)
+        let (who, entropy) = parties(self.id, self.peer, core);
+        self.keys.answer(&who, entropy)
+    }
+
+    /// Requester: reads a message 2; false if it is not the one.
+    pub(super) fn read_reply(&mut self, core: &mut Core, message: &[u8]) -> bool {
+        let (who, _) = parties(self.id, self.peer, core);
+        self.keys.read_reply(&who, message)
     }
 
     /// Requester: the server's word to connect, with message 2 or without.
@@ -538,4 +537,22 @@ impl Session {
             self.deadline = self.deadline.min(now.after(WINNER_LOST_AFTER));
         }
     }
+}
+
+const fn parties(session: SessionId, peer: PeerId, core: &mut Core) -> (Parties<'_>, &mut Entropy) {
+    let Core {
+        secret,
+        config,
+        entropy,
+        ..
+    } = core;
+    (
+        Parties {
+            session,
+            peer,
+            secret,
+            config,
+        },
+        entropy,
+    )
 }

@@ -240,7 +240,7 @@ impl Session {
             return self.reject(core, number);
         }
         let proven = match self.role {
-            Role::Requester => self.prove_responder(hello),
+            Role::Requester => self.prove_responder(core, hello),
             Role::Responder => self.prove_requester(core, hello),
         };
         let slot = self.slot;
@@ -278,11 +278,11 @@ impl Session {
 
     /// Requester: the responder's hello must carry its proof, and message 2 if
     /// we have none yet.
-    fn prove_responder(&mut self, hello: &StreamHello<'_>) -> bool {
+    fn prove_responder(&mut self, core: &mut Core, hello: &StreamHello<'_>) -> bool {
         if matches!(self.keys.state, KeyState::Started { .. }) {
             let known = core::mem::take(&mut self.keys.message);
-            let from_server = !known.is_empty() && self.keys.read_reply(&known);
-            if !from_server && !self.keys.read_reply(hello.noise) {
+            let from_server = !known.is_empty() && self.read_reply(core, &known);
+            if !from_server && !self.read_reply(core, hello.noise) {
                 return false;
             }
         }

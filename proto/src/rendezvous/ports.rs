@@ -23,7 +23,7 @@ struct Seen {
 #[derive(Debug, Default)]
 struct Window {
     /// One above the highest number seen.
-    next: u32,
+    next: u64,
     /// Of the 64 numbers below `next`, those that were used; the highest is
     /// bit 0.
     used: u64,
@@ -31,14 +31,19 @@ struct Window {
 
 impl Window {
     fn take(&mut self, number: u32) -> bool {
+        let number = u64::from(number);
+        let shift = |by: u64| u32::try_from(by).ok();
         if number >= self.next {
             let ahead = number.saturating_sub(self.next).saturating_add(1);
-            self.used = self.used.checked_shl(ahead).unwrap_or(0) | 1;
+            self.used = shift(ahead)
+                .and_then(|by| self.used.checked_shl(by))
+                .unwrap_or(0)
+                | 1;
             self.next = number.saturating_add(1);
             return true;
         }
         let behind = self.next.saturating_sub(number).saturating_sub(1);
-        let Some(bit) = 1u64.checked_shl(behind) else {
+        let Some(bit) = shift(behind).and_then(|by| 1u64.checked_shl(by)) else {
             return false;
         };
         let fresh = self.used & bit == 0;

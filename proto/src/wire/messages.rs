@@ -33,6 +33,9 @@ macro_rules! messages {
         }
 
         impl<$life> $set<$life> {
+            /// The type byte and the name of every message in the set.
+            pub const TYPES: &'static [(u8, &'static str)] = &[$(($code, stringify!($name))),+];
+
             /// Writes type and body to `out`; returns how many bytes.
             ///
             /// # Errors
