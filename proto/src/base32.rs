@@ -17,7 +17,7 @@ pub(crate) fn encode(bytes: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
             have = have.saturating_sub(5);
             out.write_char(symbol(bits >> have))?;
         }
-        bits &= (1 << have) - 1;
+        bits &= !(u32::MAX << have);
     }
     if have > 0 {
         out.write_char(symbol(bits << 5u32.saturating_sub(have)))?;
@@ -49,7 +49,7 @@ pub(crate) fn decode32(text: &str) -> Option<[u8; 32]> {
         if have >= 8 {
             have = have.saturating_sub(8);
             *slots.next()? = u8::try_from((bits >> have) & 0xff).ok()?;
-            bits &= (1 << have) - 1;
+            bits &= !(u32::MAX << have);
         }
     }
     (bits == 0).then_some(bytes)

@@ -14,16 +14,13 @@ const SAMPLES: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Rtt {
     samples: [Option<u32>; SAMPLES],
-    next: u8,
 }
 
 impl Rtt {
     pub(crate) fn sample(&mut self, sent: Instant, now: Instant) {
-        let index = usize::from(self.next);
-        if let Some(slot) = self.samples.get_mut(index) {
-            *slot = Some(micros_u32(now.since(sent)));
-        }
-        self.next = self.next.wrapping_add(1) % SAMPLES as u8;
+        self.samples.rotate_right(1);
+        let [newest, ..] = &mut self.samples;
+        *newest = Some(micros_u32(now.since(sent)));
     }
 
     fn known(&self) -> impl Iterator<Item = u32> {

@@ -1,4 +1,6 @@
 //! Golden vectors: what version 1 looks like, byte by byte.
+
+#![allow(clippy::print_stdout, reason = "a test says what it measured")]
 //!
 //! A vector is never changed. Where one is missing (a new message), running with
 //! `TCP_PUNCH_NEW_VECTORS=1` writes it.

@@ -1,5 +1,7 @@
 //! How large the machines are, against their budgets.
 
+#![allow(clippy::print_stdout, reason = "a test says what it measured")]
+
 use tcp_punch_proto::rendezvous::{Assist, Link};
 use tcp_punch_proto::{NoAccess, Peer, session_size};
 
