@@ -3,9 +3,9 @@
 
 use crate::addr::{Family, MAX_HOST_ADDRESSES, Scope};
 use crate::config::Config;
-use crate::id::{IdSource, PeerId};
+use crate::id::{IdSource, PeerId, SocketId};
 use crate::noise::{Entropy, Jitter, SecretKey};
-use crate::peer::outbox::Outbox;
+use crate::peer::outbox::{Letter, Outbox};
 use crate::time::Instant;
 use crate::wire::Hosts;
 
@@ -22,6 +22,8 @@ pub(crate) struct Core {
     pub(crate) jitter: Jitter,
     pub(crate) ids: IdSource,
     pub(crate) out: Outbox,
+    /// The main link's socket, while the server knows us.
+    pub(crate) server: Option<SocketId>,
     /// Private addresses of the host, which may become host candidates, and
     /// whatever else helps to see that there is no NAT.
     pub(crate) hosts: Hosts,
@@ -42,8 +44,16 @@ impl Core {
             jitter,
             ids: IdSource::default(),
             out: Outbox::default(),
+            server: None,
             hosts: Hosts::new(),
             late: 0,
+        }
+    }
+
+    /// Sends a letter to the server, if it knows us.
+    pub(crate) fn tell_server(&mut self, letter: Letter) {
+        if let Some(id) = self.server {
+            self.out.send(id, letter);
         }
     }
 

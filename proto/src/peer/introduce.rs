@@ -99,45 +99,22 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         found.map(|known| known.slot).ok_or(Misuse::UnknownSession)
     }
 
-    /// Ends a session from our side and tells the server, which tells the
-    /// other.
+    /// Ends a session from our side; the server tells the other.
     pub(super) fn decline(&mut self, slot: Slot, reason: FailReason) {
-        let main = self.main.socket.filter(|_| self.main.is_registered());
-        let Some(session) = self
-            .sessions
-            .get_mut(usize::from(slot))
-            .and_then(Option::as_mut)
-        else {
-            return;
-        };
-        if let Some(main) = main.filter(|_| session.state() != State::Preparing) {
-            let session = session.id;
-            match self.session_role(slot) {
-                Some(Role::Requester) => self.core.out.send(main, Letter::Cancel { session }),
-                Some(Role::Responder) => {
-                    self.core.out.send(main, Letter::Refuse { session, reason })
-                }
-                None => {}
-            }
-        }
         if let Some(session) = self
             .sessions
             .get_mut(usize::from(slot))
             .and_then(Option::as_mut)
         {
-            session.fail(&mut self.core, reason);
+            session.give_up(&mut self.core, reason);
         }
-    }
-
-    fn session_role(&self, slot: Slot) -> Option<Role> {
-        self.session(slot).map(|session| session.role)
     }
 
     /// Gives ports to one session that waits for them; false if none can go.
     pub(super) fn dispatch_request(&mut self) -> bool {
-        let Some(main) = self.main.socket.filter(|_| self.main.is_registered()) else {
+        if self.core.server.is_none() {
             return false;
-        };
+        }
         let ready = self.ports.spares();
         let waiting = self
             .sessions
@@ -161,15 +138,14 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             }
         }
         let ports = self.ports.take();
-        session.send_request(&mut self.core, main, ports);
+        session.send_request(&mut self.core, ports);
         true
     }
 
     /// Another peer asks for us.
     pub(super) fn notified(&mut self, notify: Notify<'_>) {
-        let Some(main) = self.main.socket else { return };
         let session = notify.session;
-        let mut refuse = |reason| self.core.out.send(main, Letter::Refuse { session, reason });
+        let refusal = |reason| Letter::Refuse { session, reason };
         if notify.from == self.core.id
             || self
                 .sessions
@@ -177,20 +153,14 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 .flatten()
                 .any(|known| known.id == session)
         {
-            return refuse(FailReason::Untrusted);
+            return self.core.tell_server(refusal(FailReason::Untrusted));
         }
         let decision = self.access.decide(&notify.from);
         if decision == Decision::Refuse {
-            return refuse(FailReason::NotAllowed);
+            return self.core.tell_server(refusal(FailReason::NotAllowed));
         }
         let Some(slot) = self.free_slot() else {
-            return self.core.out.send(
-                main,
-                Letter::Refuse {
-                    session,
-                    reason: FailReason::Busy,
-                },
-            );
+            return self.core.tell_server(refusal(FailReason::Busy));
         };
         let mut new = Session::respond(
             &self.core,
@@ -213,13 +183,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         let over = new.state().is_over();
         self.put(slot, new);
         if over {
-            return self.core.out.send(
-                main,
-                Letter::Refuse {
-                    session,
-                    reason: FailReason::NothingToTry,
-                },
-            );
+            return;
         }
         let ask = decision == Decision::Ask;
         self.core.out.push(Action::Notified { slot, ask });
@@ -230,7 +194,6 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
 
     /// The responder is willing: answer, hold back, punch.
     fn admit(&mut self, slot: Slot) {
-        let main = self.main.socket;
         let Some(session) = self
             .sessions
             .get_mut(usize::from(slot))
@@ -242,9 +205,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             if !session.answer(&mut self.core) {
                 return self.decline(slot, FailReason::Untrusted);
             }
-            if let Some(main) = main {
-                self.core.out.send(main, Letter::Ready { slot });
-            }
+            self.core.tell_server(Letter::Ready { slot });
             session.begin_after(self.core.now);
         }
         session.go(&self.core);
@@ -293,16 +254,6 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         session.take_reply(connect.noise);
         session.introduce(&mut self.core, server, &told);
         session.go(&self.core);
-        if session.state().is_over()
-            && let Some(main) = self.main.socket
-        {
-            self.core.out.send(
-                main,
-                Letter::Cancel {
-                    session: connect.session,
-                },
-            );
-        }
     }
 
     /// The other side, or the server, ended a session.

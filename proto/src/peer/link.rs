@@ -438,7 +438,7 @@ impl MainLink {
     }
 
     /// The server took us. False if it had before.
-    pub(crate) fn registered(&mut self, core: &Core, told: &Registered<'_>) -> bool {
+    pub(crate) fn registered(&mut self, core: &mut Core, told: &Registered<'_>) -> bool {
         if !self.transition(LinkCause::Accepted) {
             return false;
         }
@@ -451,6 +451,7 @@ impl MainLink {
             // A server cannot make us flood it, nor let the mapping die.
             keep_alive: keep_alive.clamp(Duration::from_secs(1), Duration::from_secs(600)),
         });
+        core.server = self.socket;
         self.failures = 0;
         self.deadline = None;
         self.unanswered = 0;
@@ -543,6 +544,7 @@ impl MainLink {
             // Judged dead or hostile: no TIME_WAIT, the port is needed again.
             core.out.close(id, Close::Reset);
         }
+        core.server = None;
         self.cipher = Cipher::None;
         self.lease = None;
         self.ping_at = None;
@@ -591,6 +593,7 @@ impl MainLink {
         if let Some(id) = self.socket.take() {
             core.out.close(id, Close::Fin);
         }
+        core.server = None;
         self.cipher = Cipher::None;
         self.lease = None;
         self.ping_at = None;

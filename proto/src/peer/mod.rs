@@ -150,8 +150,8 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         self.core.now = now;
         match input {
             Input::HostAddresses(addresses) => {
-                if self.core.learn_hosts(addresses) && self.main.is_registered() {
-                    self.tell_server(Letter::Moved);
+                if self.core.learn_hosts(addresses) {
+                    self.core.tell_server(Letter::Moved);
                 }
             }
             Input::Resolved { id, addresses } => {
@@ -441,12 +441,6 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         }
     }
 
-    fn tell_server(&mut self, letter: Letter) {
-        if let Some(id) = self.main.socket {
-            self.core.out.send(id, letter);
-        }
-    }
-
     fn connected(&mut self, id: SocketId, local: Endpoint) {
         if self.main.socket == Some(id) {
             return self.main.connected(&mut self.core, id);
@@ -552,7 +546,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         };
         match message {
             ToPeer::Registered(told) => {
-                if self.main.registered(&self.core, &told) {
+                if self.main.registered(&mut self.core, &told) {
                     self.core.out.push(Action::Registered {
                         mapped: told.mapped,
                     });
@@ -576,7 +570,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                     .lost(&mut self.core, crate::event::LinkFailure::Replaced);
                 self.link_news(news);
             }
-            ToPeer::Ping(ping) => self.tell_server(Letter::Pong(ping.number)),
+            ToPeer::Ping(ping) => self.core.tell_server(Letter::Pong(ping.number)),
             ToPeer::Pong(pong) => self.main.pong(&mut self.core, pong.number),
             ToPeer::PongAck(_) => {}
             ToPeer::Observed(seen) => {

@@ -191,12 +191,7 @@ impl Session {
     }
 
     /// Requester: ports are there; message 1 is written and the request sent.
-    pub(crate) fn send_request(
-        &mut self,
-        core: &mut Core,
-        main: SocketId,
-        ports: Vec<u16, MAX_SESSION_PORTS>,
-    ) {
+    pub(crate) fn send_request(&mut self, core: &mut Core, ports: Vec<u16, MAX_SESSION_PORTS>) {
         self.ports = ports;
         let (id, peer) = (self.id, self.peer);
         let (who, entropy) = parties(id, peer, core);
@@ -207,7 +202,7 @@ impl Session {
         if self.transition(Cause::PortsReady) {
             let consent = core.now.after(core.config.consent_deadline);
             self.deadline = self.overall.min(consent);
-            core.out.send(main, Letter::Request { slot: self.slot });
+            core.tell_server(Letter::Request { slot: self.slot });
             core.out.push(Action::Requested { slot: self.slot });
         }
     }
@@ -227,7 +222,7 @@ impl Session {
         self.begin_after(core.now);
         self.lay_out(core, server, &told.own.candidates, &told.other.candidates);
         if self.attempts.is_empty() {
-            self.fail(core, FailReason::NothingToTry);
+            self.give_up(core, FailReason::NothingToTry);
         }
     }
 
@@ -333,8 +328,8 @@ impl Session {
             return true;
         }
         if now >= self.deadline {
-            let reason = self.timed_out();
-            self.fail(core, reason);
+            let reason = self.timed_out(core);
+            self.give_up(core, reason);
             return true;
         }
         match self.state {
@@ -356,8 +351,9 @@ impl Session {
         }
     }
 
-    const fn timed_out(&self) -> FailReason {
+    fn timed_out(&self, core: &Core) -> FailReason {
         match self.state {
+            State::Preparing if core.server.is_none() => FailReason::NoServer,
             State::Preparing => FailReason::NoPort,
             State::Requested | State::Deciding => FailReason::ConsentTimedOut,
             State::Holding | State::Punching | State::Verified | State::Failed => {
@@ -442,14 +438,14 @@ impl Session {
         match (&self.keys.state, self.role) {
             (KeyState::Offered, Role::Responder) => {
                 if !self.answer(core) {
-                    self.fail(core, FailReason::Untrusted);
+                    self.give_up(core, FailReason::Untrusted);
                 }
                 true
             }
             (KeyState::Started { .. }, Role::Requester) if !self.in_advance => {
                 let message = core::mem::take(&mut self.keys.message);
                 if !self.read_reply(core, &message) {
-                    self.fail(core, FailReason::Untrusted);
+                    self.give_up(core, FailReason::Untrusted);
                 }
                 true
             }
@@ -479,6 +475,18 @@ impl Session {
     /// The message of the handshake that is to be sent.
     pub(crate) const fn noise_message(&self) -> &NoiseMessage {
         &self.keys.message
+    }
+
+    /// Ends the session from our side: the other is told, as far as the server
+    /// can tell it.
+    pub(crate) fn give_up(&mut self, core: &mut Core, reason: FailReason) {
+        let session = self.id;
+        match (self.state, self.role) {
+            (State::Verified | State::Failed | State::Preparing, _) => {}
+            (_, Role::Requester) => core.tell_server(Letter::Cancel { session }),
+            (_, Role::Responder) => core.tell_server(Letter::Refuse { session, reason }),
+        }
+        self.fail(core, reason);
     }
 
     /// Ends the session without a stream: everything it has open is closed.
