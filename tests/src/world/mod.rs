@@ -1,0 +1,37 @@
+//! The world: peers and a rendezvous server on a simulated network, in virtual
+//! time.
+//!
+//! ```text
+//!   tests/world_*.rs
+//!        |
+//!      World ---- Builder            one thing at a time, by time
+//!      /   \  \
+//!  PeerHost ServerHost Stranger      runtimes: drain to Wait, check the contract
+//!  (carry)  (links)
+//!      \   /  /
+//!      Network                       TCP stacks, NATs, paths: see `net`
+//! ```
+//!
+//! Everything is drawn from one seed, so a run can be had again exactly: a test
+//! that fails prints its seed, how to replay it, and the ladder of what happened.
+
+mod app;
+mod builder;
+mod carry;
+mod contract;
+mod links;
+pub mod net;
+mod peer;
+mod queue;
+mod report;
+mod server;
+mod sim;
+mod stranger;
+mod trace;
+
+pub use app::{Answer, Consent};
+pub use builder::{Builder, PeerSetup, Site};
+pub use report::{Times, percentile, seeds};
+pub use server::Tamper;
+pub use sim::{A, B, C, Stop, World};
+pub use stranger::Habit;

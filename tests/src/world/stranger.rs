@@ -1,0 +1,75 @@
+//! Hosts that do not speak the protocol, or do so badly.
+
+use tcp_punch_proto::{Close, Endpoint};
+
+use super::net::{Happening, HostId, Socket};
+use super::peer::Stage;
+
+/// What a stranger does with every connection that it gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Habit {
+    /// Keeps it, and says nothing.
+    Silent,
+    /// Sends this, and says nothing more.
+    Says(Vec<u8>),
+    /// Sends back whatever comes.
+    Echo,
+}
+
+/// A stranger at work.
+#[derive(Debug)]
+pub(crate) struct Stranger {
+    pub(crate) host: HostId,
+    pub(crate) habit: Habit,
+    pub(crate) connections: usize,
+    /// Bytes that others sent it.
+    pub(crate) heard: Vec<u8>,
+    /// Connections that others closed.
+    pub(crate) ended: usize,
+}
+
+impl Stranger {
+    pub(crate) fn new(host: HostId, habit: Habit) -> Self {
+        Self {
+            host,
+            habit,
+            connections: 0,
+            heard: Vec::new(),
+            ended: 0,
+        }
+    }
+
+    /// Dials from a port of the host's choice.
+    pub(crate) fn dial(&self, stage: &mut Stage<'_>, remote: Endpoint) {
+        let local = Endpoint::unspecified(remote.family(), 0);
+        // What becomes of it is not the stranger's concern.
+        let _ = stage.net.dial(stage.now, self.host, (local, remote), None);
+    }
+
+    pub(crate) fn on_notice(&mut self, stage: &mut Stage<'_>, socket: Socket, what: Happening) {
+        match what {
+            Happening::Connected { .. } | Happening::Accepted { .. } => {
+                self.connections += 1;
+                if let Habit::Says(bytes) = &self.habit {
+                    // Within what a socket holds; more would end it.
+                    for piece in bytes.chunks(2_048) {
+                        stage.net.send(stage.now, self.host, socket, piece);
+                    }
+                }
+            }
+            Happening::Readable => {
+                let count = stage.net.readable(self.host, socket);
+                let bytes = stage.net.read(self.host, socket, count);
+                if self.habit == Habit::Echo {
+                    stage.net.send(stage.now, self.host, socket, &bytes);
+                }
+                self.heard.extend(bytes);
+            }
+            Happening::Ended => {
+                self.ended += 1;
+                stage.net.close(stage.now, self.host, socket, Close::Fin);
+            }
+            Happening::DialFailed(_) => {}
+        }
+    }
+}
