@@ -1,0 +1,335 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tcp_punch_tests::lab::nat::{KINDS, NatKind};
+use tcp_punch_tests::lab::network::Plan;
+use tcp_punch_tests::lab::pair::{Consent, Terms};
+use tcp_punch_tests::lab::topology::{Family, Layout};
+use tcp_punch_tests::lab::wan::{Conditions, Site};
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo lab                                     two NATs, RTT 40 / 40 / 80 ms, one session, the ladder
+  cargo lab --nat-a rst --nat-b symmetric       other NATs; `none` puts a host on the WAN itself
+  cargo lab --nat-a drop+drop                   a home NAT behind a carrier NAT
+  cargo lab --same-nat drop                     both peers in one LAN
+  cargo lab --ip 6 --nat-a rst                  IPv6 with stateful firewalls
+  cargo lab --rtt 200 --loss 5 --sessions 20    a longer, lossy path, many sessions
+  cargo lab --owd A-B=20 --owd B-A=100          a path that differs by direction
+  cargo lab suite --filter loss                 the cases that must be won, those with `loss` in their name
+  cargo lab bench --json                        times against the floor that the delays allow
+  cargo lab bytes                               100 MiB each way at once, beside plain TCP
+  cargo lab trouble --filter server             refusals, dead servers, strangers; those with `server` in their name
+  cargo lab compare                             the kept results once more: what got worse?
+
+It needs root or user namespaces, /dev/net/tun, and the programs `ip` and `nft` (`cargo lab --setup` installs
+them). Without the rights it runs `tcp-punch demo` instead and says what was not shown; with LAB=require in the
+environment that is a failure. Exit code: 0 all done, 1 something failed, 2 usage.";
+
+/// Runs tcp-punch between hosts behind real NATs, in network namespaces of this machine.
+#[derive(Debug, Parser)]
+#[command(name = "cargo lab", after_help = EXAMPLES, after_long_help = format!("{}\n{EXAMPLES}", kinds()))]
+#[command(args_conflicts_with_subcommands = false)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// Install what is missing (`ip`, `nft`) with the system's package manager, then go on.
+    #[arg(long, global = true)]
+    pub(crate) setup: bool,
+
+    /// A tcp-punch binary to run instead of building it.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) bin: Option<PathBuf>,
+
+    /// Print the figures as JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) one: OnePair,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the cases in which every session must be won.
+    Suite(Many),
+    /// Measure the times from the request against the floor that the delays allow.
+    Bench(Many),
+    /// Carry many bytes each way at once, and compare the speed with plain TCP.
+    Bytes(Bytes),
+    /// Check that refusals, dead servers, strangers and crowds end as they must.
+    Trouble(Troubles),
+    /// Run kept results again, and say what got worse.
+    Compare(Compare),
+}
+
+/// Options for comparing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Compare {
+    /// The kept results, as written by --out [default: every file in tests/results].
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Compare with these results instead of running anything.
+    #[arg(long, value_name = "FILE", requires = "file")]
+    pub(crate) with: Option<PathBuf>,
+}
+
+/// Options for trouble.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Troubles {
+    /// Only items with this in their name.
+    #[arg(long, default_value = "")]
+    pub(crate) filter: String,
+
+    /// How long a listener is left alone before it must still be registered, in seconds.
+    #[arg(long, default_value_t = 45)]
+    pub(crate) idle: u64,
+}
+
+/// Options for bulk.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bytes {
+    /// How much each way, in MiB.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) mib: u64,
+
+    /// Round trip between A and B, in milliseconds.
+    #[arg(long, value_name = "MS", default_value = "80", value_parser = milliseconds)]
+    pub(crate) path_rtt: Duration,
+}
+
+/// Options for many cases.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Many {
+    /// Sessions for each case.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) sessions: usize,
+
+    /// Only cases with this in their name.
+    #[arg(long, default_value = "")]
+    pub(crate) filter: String,
+
+    /// Write the results to a file, to compare with later.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// The network and the peers of a single pair.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OnePair {
+    /// NATs of the requester, from the host outwards: KIND, KIND+KIND for two levels, or none [default: drop].
+    #[arg(long, value_name = "KIND", value_parser = levels)]
+    nat_a: Option<Levels>,
+
+    /// NATs of the responder, the same way [default: drop].
+    #[arg(long, value_name = "KIND", value_parser = levels)]
+    nat_b: Option<Levels>,
+
+    /// A NAT that both are behind; --nat-a and --nat-b are then inside it [default: none].
+    #[arg(long, value_name = "KIND", value_parser = levels)]
+    same_nat: Option<Levels>,
+
+    /// Which versions of IP the network has.
+    #[arg(long, value_name = "VERSION", value_enum, default_value = "4")]
+    ip: Ip,
+
+    /// Round trip between A and the server, in milliseconds.
+    #[arg(long, value_name = "MS", default_value = "40", value_parser = milliseconds)]
+    rtt_a: Duration,
+
+    /// Round trip between B and the server.
+    #[arg(long, value_name = "MS", default_value = "40", value_parser = milliseconds)]
+    rtt_b: Duration,
+
+    /// Round trip between A and B.
+    #[arg(long, value_name = "MS", default_value = "80", value_parser = milliseconds)]
+    rtt: Duration,
+
+    /// One direction of a path, such as A-S=5 or B-A=100, instead of half its round trip; may be repeated.
+    #[arg(long, value_name = "FROM-TO=MS", value_parser = one_way)]
+    owd: Vec<(Site, Site, Duration)>,
+
+    /// How much longer a packet may take, on every path, in milliseconds.
+    #[arg(long, value_name = "MS", default_value = "0", value_parser = milliseconds)]
+    jitter: Duration,
+
+    /// Loss between A and B, in percent.
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
+    loss: f64,
+
+    /// Loss on the paths to the server, in percent.
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
+    server_loss: f64,
+
+    /// Router hops between any two sites.
+    #[arg(long, default_value_t = 4)]
+    hops: u8,
+
+    /// Where loss and jitter come from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// Sessions, one after the other; the ladder is drawn of the first.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) sessions: usize,
+
+    /// When the responder agrees: asked for each session, or in advance.
+    #[arg(long, value_enum, default_value = "ask")]
+    consent: ConsentWord,
+
+    /// Force a strategy.
+    #[arg(long, value_name = "NAME")]
+    strategy: Option<String>,
+
+    /// What the punched stream carries: records (encrypted) or bare.
+    #[arg(long, value_name = "KIND")]
+    stream: Option<String>,
+}
+
+impl OnePair {
+    /// The network it asks for.
+    pub(crate) fn plan(&self) -> Plan {
+        let default = if self.same_nat.is_some() {
+            Vec::new()
+        } else {
+            vec![NatKind::DROP]
+        };
+        let levels = |given: &Option<Levels>| {
+            given
+                .as_ref()
+                .map_or_else(|| default.clone(), |given| given.0.clone())
+        };
+        let shared = self
+            .same_nat
+            .as_ref()
+            .map(|given| given.0.clone())
+            .unwrap_or_default();
+        let layout = Layout {
+            a: levels(&self.nat_a),
+            b: levels(&self.nat_b),
+            shared,
+        };
+
+        let mut conditions = Conditions::from_rtt(self.rtt_a, self.rtt_b, self.rtt);
+        for &(from, to, delay) in &self.owd {
+            conditions.path_mut(from, to).delay = delay;
+        }
+        for from in Site::ALL {
+            for to in Site::ALL {
+                let path = conditions.path_mut(from, to);
+                path.jitter = self.jitter;
+                path.loss = if from == Site::S || to == Site::S {
+                    self.server_loss
+                } else {
+                    self.loss
+                };
+            }
+        }
+        conditions.hops = self.hops;
+        conditions.seed = self.seed;
+        let family = match self.ip {
+            Ip::V4 => Family::V4,
+            Ip::V6 => Family::V6,
+            Ip::Both => Family::Both,
+        };
+        Plan {
+            layout,
+            family,
+            conditions,
+        }
+    }
+
+    /// How the peers are started.
+    pub(crate) fn terms(&self) -> Terms {
+        let consent = match self.consent {
+            ConsentWord::Ask => Consent::Ask,
+            ConsentWord::Open => Consent::Open,
+        };
+        Terms {
+            consent,
+            strategy: self.strategy.clone(),
+            stream: self.stream.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Ip {
+    #[value(name = "4")]
+    V4,
+    #[value(name = "6")]
+    V6,
+    Both,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ConsentWord {
+    Ask,
+    Open,
+}
+
+/// NATs from the host outwards.
+#[derive(Debug, Clone)]
+struct Levels(Vec<NatKind>);
+
+fn levels(text: &str) -> Result<Levels, String> {
+    if text == "none" {
+        return Ok(Levels(Vec::new()));
+    }
+    let kind = |name: &str| {
+        NatKind::named(name).ok_or_else(|| {
+            let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+            format!(
+                "no NAT is called {name}; there are none, {}",
+                names.join(", ")
+            )
+        })
+    };
+    text.split('+')
+        .map(kind)
+        .collect::<Result<_, _>>()
+        .map(Levels)
+}
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let value: f64 = text
+        .parse()
+        .map_err(|_| "a number of milliseconds is wanted".to_owned())?;
+    Duration::try_from_secs_f64(value / 1000.0).map_err(|error| error.to_string())
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=100.0).contains(&value) => Ok(value / 100.0),
+        Ok(_) | Err(_) => Err("a number from 0 to 100 is wanted".to_owned()),
+    }
+}
+
+fn one_way(text: &str) -> Result<(Site, Site, Duration), String> {
+    let site = |name: &str| match name {
+        "A" | "a" => Ok(Site::A),
+        "B" | "b" => Ok(Site::B),
+        "S" | "s" => Ok(Site::S),
+        _ => Err(format!("{name} is none of A, B and S")),
+    };
+    let form = || "wanted is a path and its delay, such as A-S=5".to_owned();
+    let (path, delay) = text.split_once('=').ok_or_else(form)?;
+    let (from, to) = path.split_once('-').ok_or_else(form)?;
+    Ok((site(from)?, site(to)?, milliseconds(delay)?))
+}
+
+fn kinds() -> String {
+    let lines = KINDS
+        .iter()
+        .map(|kind| format!("  {:<20}{}", kind.name, kind.about));
+    std::iter::once("Kinds of NAT:".to_owned())
+        .chain(lines)
+        .chain(["  none                no NAT\n".to_owned()])
+        .collect::<Vec<_>>()
+        .join("\n")
+}

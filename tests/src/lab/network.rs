@@ -1,0 +1,332 @@
+//! The built network: namespaces with their devices, addresses, routes and rules.
+
+use std::io;
+use std::sync::Arc;
+
+use super::nat::NatKind;
+use super::netns::Namespace;
+use super::topology::{Addresses, Family, Lan, Layout, prefixes, public, second_server};
+use super::wan::{self, Attachment, Conditions, Site, Wan};
+
+/// The host part of each peer's address in its LAN.
+const HOST_A: u8 = 10;
+const HOST_B: u8 = 20;
+
+/// What to build.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The NATs.
+    pub layout: Layout,
+    /// The versions of IP.
+    pub family: Family,
+    /// The WAN.
+    pub conditions: Conditions,
+}
+
+/// A host that programs run on.
+#[derive(Debug)]
+pub struct Host {
+    /// Its namespace.
+    pub namespace: Arc<Namespace>,
+    /// Its own addresses.
+    pub addresses: Addresses,
+}
+
+/// A NAT.
+#[derive(Debug)]
+pub struct Router {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its addresses towards the WAN.
+    pub outer: Addresses,
+    lan: Lan,
+    parent: Outer,
+    ports: u32,
+}
+
+/// Where an outer device leads.
+#[derive(Debug, Clone, Copy)]
+enum Outer {
+    Wan(Site),
+    /// Into the LAN of that router.
+    Lan(usize),
+}
+
+/// The running network. Everything in it ends when this is dropped.
+#[derive(Debug)]
+pub struct Network {
+    // The order matters: the WAN ends before what is attached to it.
+    wan: Wan,
+    /// The requester's host.
+    pub a: Host,
+    /// The responder's host.
+    pub b: Host,
+    /// The server's host.
+    pub s: Host,
+    routers: Vec<Router>,
+    plan: Plan,
+}
+
+impl Network {
+    /// Builds it.
+    ///
+    /// # Errors
+    /// When a right, a device, a program or a kernel feature is missing; the error says which.
+    pub fn build(plan: &Plan) -> io::Result<Self> {
+        let mut builder = Builder {
+            family: plan.family,
+            routers: Vec::new(),
+            attachments: Vec::new(),
+            lans: 0,
+        };
+        let layout = &plan.layout;
+        let shared = builder.chain(Outer::Wan(Site::A), &layout.shared, "", layout.a.is_empty())?;
+        let outside_b = if layout.shared.is_empty() {
+            Outer::Wan(Site::B)
+        } else {
+            shared
+        };
+        let outside_a = builder.chain(shared, &layout.a, "-a", true)?;
+        let outside_b = builder.chain(outside_b, &layout.b, "-b", true)?;
+        let a = builder.host("a", outside_a, HOST_A)?;
+        let b = builder.host("b", outside_b, HOST_B)?;
+        let s = builder.host("s", Outer::Wan(Site::S), 0)?;
+        let second = second_server();
+        builder.address(&s.namespace, wan::DEVICE, second, 32, 128)?;
+        let wan = Wan::start(plan.conditions.clone(), builder.attachments)?;
+        Ok(Self {
+            wan,
+            a,
+            b,
+            s,
+            routers: builder.routers,
+            plan: plan.clone(),
+        })
+    }
+
+    /// The WAN.
+    #[must_use]
+    pub fn wan(&self) -> &Wan {
+        &self.wan
+    }
+
+    /// What it was built from.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The NAT of that name: `nat-a`, `nat-b`, `nat` where both are behind it, `carrier`, `carrier-a`, `carrier-b`.
+    #[must_use]
+    pub fn router(&self, name: &str) -> Option<&Router> {
+        self.routers
+            .iter()
+            .find(|router| router.namespace.name() == name)
+    }
+
+    /// Puts a further host into the LAN of a NAT, with any host part: a stranger.
+    ///
+    /// # Errors
+    /// When there is no such NAT, or the devices cannot be made.
+    pub fn add_host(&mut self, name: &str, nat: &str, host: u8) -> io::Result<Host> {
+        let at = self
+            .routers
+            .iter()
+            .position(|router| router.namespace.name() == nat);
+        let at = at.ok_or_else(|| io::Error::other(format!("there is no NAT {nat}")))?;
+        let routers = std::mem::take(&mut self.routers);
+        let mut builder = Builder {
+            family: self.plan.family,
+            routers,
+            attachments: Vec::new(),
+            lans: 0,
+        };
+        let result = builder.host(name, Outer::Lan(at), host);
+        self.routers = builder.routers;
+        result
+    }
+}
+
+struct Builder {
+    family: Family,
+    routers: Vec<Router>,
+    attachments: Vec<Attachment>,
+    lans: u16,
+}
+
+impl Builder {
+    /// Puts NATs, given from the inside outwards, inside `outer`; returns where the innermost leads to.
+    fn chain(
+        &mut self,
+        outer: Outer,
+        kinds: &[NatKind],
+        suffix: &str,
+        home: bool,
+    ) -> io::Result<Outer> {
+        let mut outer = outer;
+        for (level, kind) in kinds.iter().enumerate().rev() {
+            let innermost = home && level == 0;
+            let name = if innermost { "nat" } else { "carrier" };
+            self.nat(&format!("{name}{suffix}"), *kind, outer, innermost)?;
+            outer = Outer::Lan(self.routers.len() - 1);
+        }
+        Ok(outer)
+    }
+
+    fn nat(&mut self, name: &str, kind: NatKind, outer: Outer, home: bool) -> io::Result<()> {
+        let namespace = self.namespace(name)?;
+        namespace.sysctl("ipv4/ip_forward", "1")?;
+        if self.family.has_v6() {
+            namespace.sysctl("ipv6/conf/all/forwarding", "1")?;
+        }
+        // Its position in the outer LAN; any number will do that no host has.
+        let address = self.connect(
+            &namespace,
+            wan::DEVICE,
+            outer,
+            100 + self.routers.len() as u8,
+        )?;
+        self.lans += 1;
+        let lan = Lan::new(self.site(outer), self.lans, home);
+        namespace
+            .ip("link add lan type bridge forward_delay 0 mcast_snooping 0\nlink set lan up")?;
+        // Where the module br_netfilter is loaded, bridged packets would pass the rules a second time.
+        for family in ["iptables", "ip6tables", "arptables"] {
+            let _ = namespace.sysctl(&format!("bridge/bridge-nf-call-{family}"), "0");
+        }
+        self.address(&namespace, "lan", lan.router(), 24, 64)?;
+        namespace.nft(&kind.ruleset(address.v4))?;
+        if self.family.has_v6() {
+            self.delegate(lan, outer, address)?;
+        }
+        self.routers.push(Router {
+            namespace,
+            outer: address,
+            lan,
+            parent: outer,
+            ports: 0,
+        });
+        Ok(())
+    }
+
+    /// Tells the routers further out where an IPv6 network is.
+    fn delegate(&self, lan: Lan, outer: Outer, via: Addresses) -> io::Result<()> {
+        let (mut outer, mut via) = (outer, via);
+        while let Outer::Lan(at) = outer {
+            let router = &self.routers[at];
+            router
+                .namespace
+                .ip(&format!("route add {} via {}", lan.v6_network(), via.v6))?;
+            (outer, via) = (router.parent, router.outer);
+        }
+        Ok(())
+    }
+
+    fn host(&mut self, name: &str, outer: Outer, number: u8) -> io::Result<Host> {
+        let namespace = self.namespace(name)?;
+        let device = if matches!(outer, Outer::Wan(_)) {
+            wan::DEVICE
+        } else {
+            "eth0"
+        };
+        let addresses = self.connect(&namespace, device, outer, number)?;
+        Ok(Host {
+            namespace: Arc::new(namespace),
+            addresses,
+        })
+    }
+
+    fn namespace(&self, name: &str) -> io::Result<Namespace> {
+        let namespace = Namespace::new(name)?;
+        // Speeds of two machines can be compared only if both send the same way; every kernel has this one.
+        let _ = namespace.sysctl("ipv4/tcp_congestion_control", "cubic");
+        for scope in ["all", "default"] {
+            namespace.sysctl(&format!("ipv4/conf/{scope}/rp_filter"), "0")?;
+            if self.family.has_v6() {
+                // An address is usable at once: nobody else is there who could have it.
+                namespace.sysctl(&format!("ipv6/conf/{scope}/accept_dad"), "0")?;
+            } else {
+                // A kernel without IPv6 has nothing to switch off.
+                let _ = namespace.sysctl(&format!("ipv6/conf/{scope}/disable_ipv6"), "1");
+            }
+        }
+        Ok(namespace)
+    }
+
+    /// Connects a namespace's outer device, and gives it address and default route.
+    fn connect(
+        &mut self,
+        namespace: &Namespace,
+        device: &str,
+        outer: Outer,
+        number: u8,
+    ) -> io::Result<Addresses> {
+        match outer {
+            Outer::Wan(site) => {
+                let addresses = public(site);
+                self.attachments
+                    .push(Attachment::new(site, namespace, prefixes(site))?);
+                self.address(namespace, device, addresses, 32, 128)?;
+                self.default_route(
+                    namespace,
+                    &format!("dev {device}"),
+                    &format!("dev {device}"),
+                )?;
+                Ok(addresses)
+            }
+            Outer::Lan(at) => {
+                let router = &mut self.routers[at];
+                router.ports += 1;
+                let (port, path) = (router.ports, namespace.path());
+                router.namespace.ip(&format!(
+                    "link add port{port} type veth peer name {device} netns {path}\nlink set port{port} master lan up"
+                ))?;
+                let (addresses, via) = (router.lan.address(number), router.lan.router());
+                self.address(namespace, device, addresses, 24, 64)?;
+                self.default_route(
+                    namespace,
+                    &format!("via {}", via.v4),
+                    &format!("via {}", via.v6),
+                )?;
+                Ok(addresses)
+            }
+        }
+    }
+
+    fn address(
+        &self,
+        namespace: &Namespace,
+        device: &str,
+        own: Addresses,
+        v4: u8,
+        v6: u8,
+    ) -> io::Result<()> {
+        let mut lines = format!("link set {device} up\n");
+        if self.family.has_v4() {
+            lines += &format!("addr add {}/{v4} dev {device}\n", own.v4);
+        }
+        if self.family.has_v6() {
+            lines += &format!("addr add {}/{v6} dev {device} nodad\n", own.v6);
+        }
+        namespace.ip(&lines)
+    }
+
+    fn default_route(&self, namespace: &Namespace, v4: &str, v6: &str) -> io::Result<()> {
+        let mut lines = String::new();
+        if self.family.has_v4() {
+            lines += &format!("route add default {v4}\n");
+        }
+        if self.family.has_v6() {
+            // Written out, so that `ip` can tell the family also where no address follows.
+            lines += &format!("route add ::/0 {v6}\n");
+        }
+        namespace.ip(&lines)
+    }
+
+    fn site(&self, outer: Outer) -> Site {
+        match outer {
+            Outer::Wan(site) => site,
+            Outer::Lan(at) => self.site(self.routers[at].parent),
+        }
+    }
+}

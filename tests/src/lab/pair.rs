@@ -1,0 +1,335 @@
+//! A server and a listener that stay, and sessions between two peers one after the other.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::events::{Event, Log};
+use super::procs::Running;
+use super::service::{ANSWER, GREETING, Service};
+use super::stage::{Server, Stage};
+use super::wan::{Crossing, Fate, Site};
+
+/// What the requester says.
+pub const HELLO: &[u8] = b"hello from A\n";
+
+/// More than the punch deadline (15 s) and registering on a bad path together.
+const SESSION: Duration = Duration::from_secs(40);
+/// A first registration may lose some SYNs.
+const REGISTER: Duration = Duration::from_secs(20);
+
+/// When the responder agrees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Consent {
+    /// It is asked for every session.
+    #[default]
+    Ask,
+    /// It agreed in advance.
+    Open,
+}
+
+impl Consent {
+    /// The word of the command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ask => "ask",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// How the two peers are started.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// When the responder agrees.
+    pub consent: Consent,
+    /// A strategy to force.
+    pub strategy: Option<String>,
+    /// `records` or `bare`.
+    pub stream: Option<String>,
+}
+
+/// What came of one session.
+#[derive(Debug, Clone, Default)]
+pub struct Session {
+    /// Why it failed, if it did.
+    pub failure: Option<String>,
+    /// At the requester, from its request.
+    pub a: Times,
+    /// At the responder, from the same moment.
+    pub b: Times,
+    /// What won.
+    pub strategy: Option<String>,
+    /// SYNs that the requester's and the responder's site sent towards the other.
+    pub syns: [usize; 2],
+}
+
+/// The milestones at one end.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Times {
+    /// The first TCP connection was up.
+    pub up: Option<Duration>,
+    /// The stream was verified.
+    pub verified: Option<Duration>,
+}
+
+/// The running pair.
+#[derive(Debug)]
+pub struct Pair {
+    listener: Running,
+    // Ends after the listener, which would lose its link otherwise.
+    server: Server,
+    _service: Service,
+    /// Where it runs.
+    pub stage: Stage,
+    terms: Terms,
+}
+
+impl Pair {
+    /// Starts server, service and listener, and waits until the listener is registered.
+    ///
+    /// # Errors
+    /// When one of them does not come up; the error carries what it said.
+    pub fn start(stage: Stage, terms: Terms) -> io::Result<Self> {
+        let service = Service::greeter(&stage.network.b.namespace)?;
+        Self::with_service(stage, terms, service)
+    }
+
+    /// The same with a service of the caller's choice, in B's namespace.
+    ///
+    /// # Errors
+    /// When something does not come up.
+    pub fn with_service(stage: Stage, terms: Terms, service: Service) -> io::Result<Self> {
+        let server = stage.server(&[])?;
+        let forward = service.address().to_string();
+        let mut arguments = vec![
+            "--allow",
+            &stage.a.id,
+            "--consent",
+            terms.consent.word(),
+            "--forward",
+            forward.as_str(),
+        ];
+        arguments.extend(terms.common());
+        let listener = stage.listen(&server.address, &arguments)?;
+        registered(&listener)?;
+        Ok(Self {
+            listener,
+            server,
+            _service: service,
+            stage,
+            terms,
+        })
+    }
+
+    /// Starts `connect`, reading its standard output being the caller's job.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn connect_raw(&self) -> io::Result<Running> {
+        self.stage
+            .connect_raw(&self.server.address, &self.terms.common())
+    }
+
+    /// Runs one session: request, stream, a greeting each way, an end in order.
+    ///
+    /// Returns it with the events of both peers, for the ladder, and what crossed the WAN.
+    ///
+    /// # Errors
+    /// When `connect` cannot be started; what goes wrong later is the session's failure.
+    pub fn session(&mut self) -> io::Result<(Session, Story)> {
+        let before = self.listener.log().len();
+        self.stage.network.wan().capture().start();
+        let mut connector = self
+            .stage
+            .connect(&self.server.address, &self.terms.common())?;
+        let failure = self.play(&mut connector, before).err();
+        let crossings = self.stage.network.wan().capture().take();
+        let mut session = Session {
+            failure,
+            syns: syns(&crossings),
+            ..Session::default()
+        };
+        let story = Story {
+            a: timed(connector.log(), connector.log().since(0)),
+            b: timed(self.listener.log(), self.listener.log().since(before)),
+            crossings,
+        };
+        if let Some(requested) = story.requested() {
+            let after = |events: &[(Instant, Event)], name: &str| {
+                first(events, name).map(|(at, _)| at.saturating_duration_since(requested))
+            };
+            session.a = Times {
+                up: after(&story.a, "connected"),
+                verified: after(&story.a, "verified"),
+            };
+            session.b = Times {
+                up: after(&story.b, "connected"),
+                verified: after(&story.b, "verified"),
+            };
+        }
+        session.strategy =
+            first(&story.a, "verified").and_then(|(_, event)| event.text("strategy"));
+        Ok((session, story))
+    }
+
+    /// The session itself; the error is the reason of its failure.
+    fn play(&self, connector: &mut Running, before: usize) -> Result<(), String> {
+        let deadline = Instant::now() + SESSION;
+        greet(connector, deadline)?;
+        if self
+            .listener
+            .log()
+            .wait(before, &["verified"], deadline)
+            .is_none()
+        {
+            return Err("the responder did not say that the stream is verified".to_owned());
+        }
+        finish(connector, deadline)?;
+        if self
+            .listener
+            .log()
+            .wait(before, &["closed"], deadline)
+            .is_none()
+        {
+            return Err("the responder did not say that the stream is closed".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// What the two peers and the WAN did during a session.
+#[derive(Debug)]
+pub struct Story {
+    /// The requester's events, each with its time on the lab's clock.
+    pub a: Vec<(Instant, Event)>,
+    /// The responder's.
+    pub b: Vec<(Instant, Event)>,
+    /// The packets.
+    pub crossings: Vec<Crossing>,
+}
+
+impl Story {
+    /// The moment of the request.
+    #[must_use]
+    pub fn requested(&self) -> Option<Instant> {
+        first(&self.a, "requested").map(|(at, _)| *at)
+    }
+}
+
+fn first<'e>(events: &'e [(Instant, Event)], name: &str) -> Option<&'e (Instant, Event)> {
+    events.iter().find(|(_, event)| event.name == name)
+}
+
+/// Waits for the stream, and exchanges greetings with the greeter service at its other end.
+///
+/// # Errors
+/// With the reason, when there is no stream, or other bytes than the greeting come.
+pub fn greet(connector: &mut Running, deadline: Instant) -> Result<(), String> {
+    let event = connector.log().wait(0, &["verified", "failed"], deadline);
+    if event.as_ref().is_none_or(|event| event.name != "verified") {
+        return Err(failure(connector, event.as_ref()));
+    }
+    say_hello(connector, 1, deadline)
+}
+
+/// Says hello, and waits for all answers since the start, of which this is the `number`-th.
+///
+/// # Errors
+/// When other bytes come, or none until the deadline.
+pub fn say_hello(connector: &mut Running, number: usize, deadline: Instant) -> Result<(), String> {
+    connector
+        .write(HELLO)
+        .map_err(|e| format!("the stream takes no bytes: {e}"))?;
+    let expected = [GREETING, &ANSWER.repeat(number)].concat();
+    let got = connector.stdout(expected.len(), deadline);
+    if got == expected {
+        return Ok(());
+    }
+    Err(format!(
+        "instead of the greeting came {:?}",
+        String::from_utf8_lossy(&got)
+    ))
+}
+
+/// Ends the requester's input, and waits until it has ended in order.
+///
+/// # Errors
+/// When it ends in another way, or not until the deadline.
+pub fn finish(connector: &mut Running, deadline: Instant) -> Result<(), String> {
+    drop(connector.take_stdin());
+    match connector.exit(deadline) {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(format!(
+            "it ended with {status}: {}",
+            connector.log().words()
+        )),
+        None => Err("it did not end after its input had".to_owned()),
+    }
+}
+
+/// Waits until a listener is registered.
+///
+/// # Errors
+/// With its words, when it does not register.
+pub fn registered(listener: &Running) -> io::Result<()> {
+    let event = listener
+        .log()
+        .wait(0, &["registered", "failed"], Instant::now() + REGISTER);
+    match event {
+        Some(event) if event.name == "registered" => Ok(()),
+        event => Err(io::Error::other(format!(
+            "the listener does not register: {}",
+            failure(listener, event.as_ref())
+        ))),
+    }
+}
+
+/// Why a peer failed, in its own words.
+#[must_use]
+pub fn failure(peer: &Running, event: Option<&Event>) -> String {
+    match event.and_then(|event| event.text("reason")) {
+        Some(reason) => reason,
+        None => match peer.log().words() {
+            words if words.is_empty() => "it said nothing until the deadline".to_owned(),
+            words => words,
+        },
+    }
+}
+
+impl Terms {
+    /// The arguments that both peers are given.
+    fn common(&self) -> Vec<&str> {
+        let mut arguments = Vec::new();
+        for (name, value) in [("--strategy", &self.strategy), ("--stream", &self.stream)] {
+            if let Some(value) = value {
+                arguments.extend([name, value.as_str()]);
+            }
+        }
+        arguments
+    }
+}
+
+fn timed(log: &Log, events: Vec<Event>) -> Vec<(Instant, Event)> {
+    events
+        .into_iter()
+        .map(|event| (log.time(&event), event))
+        .collect()
+}
+
+/// First SYNs and repeated ones between the peers' sites, whether or not they arrived.
+fn syns(crossings: &[Crossing]) -> [usize; 2] {
+    let count = |from: Site| {
+        let is_syn = |crossing: &&Crossing| {
+            crossing.from == from
+                && crossing.to.is_some_and(|to| to != Site::S)
+                && crossing.fate != Fate::NoRoute
+                && crossing
+                    .packet
+                    .tcp()
+                    .is_some_and(|(_, _, segment)| segment.flags.syn() && !segment.flags.ack())
+        };
+        crossings.iter().filter(is_syn).count()
+    };
+    [count(Site::A), count(Site::B)]
+}

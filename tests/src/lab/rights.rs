@@ -1,0 +1,56 @@
+//! What the lab must be allowed to do, and a user namespace where it is not root.
+
+use std::fs;
+use std::io;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{getegid, geteuid};
+
+use super::nat::NatKind;
+use super::netns::Namespace;
+use super::topology::public;
+use super::wan::{Attachment, Site};
+
+/// The two capabilities that the lab uses, as bits of the kernel's set (`linux/capability.h`).
+const NEEDED: u64 = 1 << 12 /* CAP_NET_ADMIN */ | 1 << 21 /* CAP_SYS_ADMIN */;
+
+/// Becomes root in a user namespace of its own, where the process is not root already.
+///
+/// To be called while the process has one thread, which is all the kernel allows here.
+///
+/// # Errors
+/// When the kernel does not let this user make a user namespace.
+pub fn gain() -> io::Result<()> {
+    if has_capabilities() {
+        return Ok(());
+    }
+    let (user, group) = (geteuid(), getegid());
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|e| {
+        io::Error::new(io::Error::from(e).kind(), format!("no user namespace: {e}"))
+    })?;
+    // A group map may be written only once the right to leave groups has been given up (user_namespaces(7)).
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
+    fs::write("/proc/self/gid_map", format!("0 {group} 1"))
+}
+
+/// Makes one of everything that the lab is made of.
+///
+/// # Errors
+/// Says what could not be made.
+pub fn check() -> io::Result<()> {
+    let explain = |what: &str, e: &io::Error| io::Error::new(e.kind(), format!("{what}: {e}"));
+    let namespace = Namespace::new("check").map_err(|e| explain("network namespaces", &e))?;
+    Attachment::new(Site::A, &namespace, Vec::new())?;
+    namespace
+        .nft(&NatKind::DROP.ruleset(public(Site::A).v4))
+        .map_err(|e| explain("NAT in the kernel", &e))
+}
+
+fn has_capabilities() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective
+        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+        .is_some_and(|set| set & NEEDED == NEEDED)
+}

@@ -1,0 +1,5 @@
+//! The lab and the world: where tcp-punch is tested.
+
+#[cfg(target_os = "linux")]
+pub mod lab;
+pub mod world;
