@@ -1,0 +1,348 @@
+//! Telling what happens: JSON lines or plain words, on standard error.
+
+use std::collections::HashSet;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tcp_punch_tokio::{
+    Event, FailReason, LinkFailure, Peer, RegisterError, SessionId, Tried, link_advice,
+};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use crate::outcome::Trouble;
+use crate::words::{failure_in_words, kebab, tried_fields};
+
+/// Tells events to the user. Clones tell to the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Reporter {
+    json: bool,
+    start: Instant,
+    /// Put before everything, where several peers are told about.
+    who: Option<&'static str>,
+    /// Sessions whose `verified` was told and whose `closed` was not.
+    verified: Arc<watch::Sender<HashSet<SessionId>>>,
+    following: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    /// The program gives up: what it cancels itself is no news.
+    giving_up: Arc<AtomicBool>,
+}
+
+/// How a stream ended.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct Carried {
+    /// Bytes to the other side.
+    pub(crate) sent: u64,
+    /// Bytes from there.
+    pub(crate) received: u64,
+}
+
+impl Reporter {
+    pub(crate) fn new(json: bool) -> Self {
+        Self {
+            json,
+            start: Instant::now(),
+            who: None,
+            verified: Arc::new(watch::Sender::default()),
+            following: Arc::default(),
+            giving_up: Arc::default(),
+        }
+    }
+
+    /// The same reporter, for one of several peers.
+    pub(crate) fn about(&self, who: &'static str) -> Self {
+        Self {
+            who: Some(who),
+            ..self.clone()
+        }
+    }
+
+    /// Tells everything that happens to a peer from now on.
+    pub(crate) fn follow(&self, peer: &Peer) {
+        let mut events = peer.events();
+        let this = self.clone();
+        let task = tokio::spawn(async move {
+            let mut last_link_failure = None;
+            while let Some((at, event)) = events.next_stamped().await {
+                this.tell(at, &event, &mut last_link_failure);
+            }
+        });
+        self.following
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(task);
+    }
+
+    /// Waits until what happened to the peers has been told; they must have been
+    /// shut down.
+    pub(crate) async fn finish(&self) {
+        let following = std::mem::take(
+            &mut *self
+                .following
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for task in following {
+            // Only a peer that still runs can keep it; then enough was told.
+            let _ = timeout(Duration::from_secs(1), task).await;
+        }
+    }
+
+    /// A stream ended, in order or not; told after its `verified`.
+    pub(crate) async fn closed(&self, session: SessionId, carried: Carried, error: Option<&str>) {
+        let mut verified = self.verified.subscribe();
+        let told = verified.wait_for(|sessions| sessions.contains(&session));
+        // Events can be lost where thousands come at once.
+        let _ = timeout(Duration::from_secs(1), told).await;
+        self.verified
+            .send_if_modified(|sessions| sessions.remove(&session));
+        let Carried { sent, received } = carried;
+        let words = match error {
+            None => format!("closed in order: {sent} bytes sent, {received} received"),
+            Some(error) => format!("broken: {error}; {sent} bytes sent, {received} received"),
+        };
+        self.emit(
+            "closed",
+            json!({
+                "session": session.to_string(),
+                "in_order": error.is_none(),
+                "error": error,
+                "sent": sent,
+                "received": received,
+            }),
+            &words,
+        );
+    }
+
+    /// Connections to this address will be carried.
+    pub(crate) fn listening(&self, local: std::net::SocketAddr) {
+        self.emit(
+            "listening",
+            json!({ "local": local.to_string() }),
+            &format!("carrying connections that come to {local}"),
+        );
+    }
+
+    pub(crate) fn warn(&self, text: &str) {
+        self.emit(
+            "warning",
+            json!({ "message": text }),
+            &format!("warning: {text}"),
+        );
+    }
+
+    /// From now on the program only cleans up.
+    pub(crate) fn give_up(&self) {
+        self.giving_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Something failed that is no session's end, and the program with it.
+    pub(crate) fn failed(&self, reason: &str, message: &str) -> Trouble {
+        self.give_up();
+        self.emit(
+            "failed",
+            json!({ "reason": reason, "message": message, "tried": tried_fields(&Tried::default()) }),
+            message,
+        );
+        Trouble::Told
+    }
+
+    /// The peer will not be registered by waiting.
+    pub(crate) fn unregistered(&self, error: RegisterError) -> Trouble {
+        match error {
+            RegisterError::Link(reason) => self.failed(&kebab(&reason), &error.to_string()),
+            RegisterError::Stopped => self.failed("stopped", &error.to_string()),
+            _ => self.failed("link", &error.to_string()),
+        }
+    }
+
+    fn tell(&self, at: Instant, event: &Event, last_link_failure: &mut Option<LinkFailure>) {
+        match event {
+            Event::Registered { mapped } => {
+                *last_link_failure = None;
+                self.emit_at(
+                    at,
+                    "registered",
+                    json!({ "mapped": mapped.to_string() }),
+                    &format!("registered: the server sees us at {mapped}"),
+                );
+            }
+            Event::MappingLearnt { mapping } => self.emit_at(
+                at,
+                "mapping-learnt",
+                json!({ "mapping": mapping.to_string() }),
+                &format!("the NAT's mapping is {mapping}"),
+            ),
+            Event::LinkDown { reason, retry_in } => {
+                *last_link_failure = Some(*reason);
+                self.link_down(at, *reason, *retry_in);
+            }
+            Event::PortChanged { port } => {
+                self.emit_at(
+                    at,
+                    "port-changed",
+                    json!({ "port": port }),
+                    &format!("moved to local port {port}"),
+                );
+            }
+            Event::Requested { session, peer } => self.emit_at(
+                at,
+                "requested",
+                json!({ "session": session.to_string(), "peer": peer.to_string() }),
+                &format!("asking {peer} for a stream"),
+            ),
+            Event::Notified { session, peer, ask } => self.emit_at(
+                at,
+                "notified",
+                json!({ "session": session.to_string(), "peer": peer.to_string(), "ask": ask }),
+                &format!("{peer} asks for a stream"),
+            ),
+            Event::Dialling {
+                session,
+                local_port,
+                remote,
+                attempt,
+            } => self.emit_at(
+                at,
+                "dialling",
+                json!({
+                    "session": session.to_string(),
+                    "local_port": local_port,
+                    "remote": remote.to_string(),
+                    "attempt": attempt,
+                }),
+                &format!("dialling {remote} from port {local_port} (attempt {attempt})"),
+            ),
+            Event::Connected {
+                session,
+                local,
+                remote,
+                dialled,
+            } => self.emit_at(
+                at,
+                "connected",
+                json!({
+                    "session": session.to_string(),
+                    "local": local.to_string(),
+                    "remote": remote.to_string(),
+                    "dialled": dialled,
+                }),
+                &format!("TCP is up: {local} to {remote}; not verified yet"),
+            ),
+            Event::Verified {
+                session,
+                peer,
+                role,
+                strategy,
+                local,
+                remote,
+                tried,
+            } => {
+                self.emit_at(
+                at,
+                    "verified",
+                    json!({
+                        "session": session.to_string(),
+                        "peer": peer.to_string(),
+                        "role": kebab(role),
+                        "strategy": strategy.name(),
+                        "local": local.to_string(),
+                        "remote": remote.to_string(),
+                        "attempts": tried.dials,
+                        "tried": tried_fields(tried),
+                    }),
+                    &format!(
+                        "verified: a direct stream to {peer}, {local} to {remote}, by {strategy}, after {} dials",
+                        tried.dials
+                    ),
+                );
+                self.verified.send_modify(|sessions| {
+                    sessions.insert(*session);
+                });
+            }
+            Event::Failed {
+                reason: FailReason::Cancelled,
+                ..
+            } if self.giving_up.load(Ordering::Relaxed) => {}
+            Event::Failed {
+                session,
+                peer,
+                role,
+                reason,
+                tried,
+            } => {
+                let (text, advice) = failure_in_words(*reason, tried, *last_link_failure);
+                self.emit_at(
+                    at,
+                    "failed",
+                    json!({
+                        "session": session.to_string(),
+                        "peer": peer.to_string(),
+                        "role": kebab(role),
+                        "reason": kebab(reason),
+                        "link": last_link_failure.as_ref().map(kebab),
+                        "message": text,
+                        "advice": advice,
+                        "tried": tried_fields(tried),
+                    }),
+                    &format!("failed: {text}; {advice}"),
+                );
+            }
+            other => self.emit_at(
+                at,
+                "other",
+                json!({ "message": format!("{other:?}") }),
+                &format!("{other:?}"),
+            ),
+        }
+    }
+
+    fn link_down(&self, at: Instant, reason: LinkFailure, retry_in: Option<Duration>) {
+        let advice = link_advice(reason);
+        let again = match retry_in {
+            Some(pause) => format!("trying again in {:.1} s", pause.as_secs_f64()),
+            None => "not tried again".to_owned(),
+        };
+        self.emit_at(
+            at,
+            "link-down",
+            json!({
+                "reason": kebab(&reason),
+                "message": reason.to_string(),
+                "advice": advice,
+                "retry_in_ms": retry_in.map(|pause| pause.as_secs_f64() * 1e3),
+            }),
+            &format!("no link to the server: {reason} ({again}); {advice}"),
+        );
+    }
+
+    fn emit(&self, event: &str, fields: Value, words: &str) {
+        self.emit_at(Instant::now(), event, fields, words);
+    }
+
+    fn emit_at(&self, at: Instant, event: &str, fields: Value, words: &str) {
+        let line = if self.json {
+            // To the microsecond: benchmarks read it.
+            let t_ms = at.duration_since(self.start).as_micros() as f64 / 1e3;
+            // By hand, so that time and event come first.
+            let mut line = format!("{{\"t_ms\":{},\"event\":{}", json!(t_ms), json!(event));
+            if let Some(who) = self.who {
+                line += &format!(",\"who\":{}", json!(who));
+            }
+            if let Value::Object(fields) = fields {
+                for (name, value) in fields {
+                    line += &format!(",{}:{value}", json!(name));
+                }
+            }
+            line + "}"
+        } else {
+            self.who
+                .map_or_else(|| words.to_owned(), |who| format!("{who}: {words}"))
+        };
+        // A standard error that is gone is no reason to end a stream.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+}

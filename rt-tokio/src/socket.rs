@@ -1,0 +1,277 @@
+//! The one place where sockets are built.
+//!
+//! What matters to a punch, and what every recipe here keeps to:
+//!
+//! - all reuse options on **every** socket of a port, before `bind`: after
+//!   `listen()` Linux answers each further bind without them with EADDRINUSE;
+//! - the port that was asked for or an error, never another port;
+//! - a dial is nonblocking from the first moment and is never given up here;
+//! - a dial counts as up when it has a peer address, not when it is writable.
+//!
+//! | system | reuse options | run by the tests |
+//! |---|---|---|
+//! | Linux, Android | SO_REUSEADDR, SO_REUSEPORT | Linux yes |
+//! | macOS, iOS, BSDs | SO_REUSEADDR, SO_REUSEPORT | no |
+//! | Solaris, illumos | SO_REUSEADDR | no |
+//! | Windows | SO_REUSEADDR, which there means what SO_REUSEPORT means elsewhere | no |
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use proto::{Endpoint, Failure, Family};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections that wait to be accepted. A punch needs a handful, a server many
+/// at once when its peers come back after a restart; Linux caps it at
+/// `net.core.somaxconn`.
+const BACKLOG: i32 = 1_024;
+
+/// Starts to dial `remote` from `local`, and from no other port.
+///
+/// The caller waits with [`poll_connected`].
+///
+/// # Errors
+///
+/// The socket cannot be made or bound, or the host knows at once that the dial
+/// is in vain. Nothing is left open.
+pub(crate) fn dial(
+    local: Endpoint,
+    remote: Endpoint,
+    hop_limit: Option<u8>,
+) -> io::Result<TcpStream> {
+    let socket = new_socket(remote.family())?;
+    share_port(&socket)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&SockAddr::from(SocketAddr::from(local)))?;
+    let usual = hop_limit
+        .map(|limit| set_hop_limit(&socket, remote, u32::from(limit)))
+        .transpose()?;
+    let started = start_connect(&socket, remote);
+    // The first SYN has left by now: connect() sends it before it returns.
+    if let Some(usual) = usual {
+        set_hop_limit(&socket, remote, usual)?;
+    }
+    started?;
+    TcpStream::from_std(socket.into())
+}
+
+/// Listens on a port that is dialled from as well.
+///
+/// # Errors
+///
+/// The socket cannot be made, or its port is taken by somebody who does not
+/// share it.
+pub(crate) fn listen_shared(local: Endpoint) -> io::Result<TcpListener> {
+    listen(local, true)
+}
+
+/// Listens on a server's port, which is shared with nobody: two servers on one
+/// port would each get half of the peers.
+///
+/// # Errors
+///
+/// The socket cannot be made or the port is taken.
+pub(crate) fn listen_alone(local: Endpoint) -> io::Result<TcpListener> {
+    listen(local, false)
+}
+
+fn listen(local: Endpoint, shared: bool) -> io::Result<TcpListener> {
+    let socket = new_socket(local.family())?;
+    if shared {
+        share_port(&socket)?;
+    } else {
+        survive_time_wait(&socket)?;
+    }
+    socket.bind(&SockAddr::from(SocketAddr::from(local)))?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Sets what an accepted connection does not inherit everywhere.
+///
+/// # Errors
+///
+/// The connection is gone already.
+pub(crate) fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)
+}
+
+/// Waits until a dial is up.
+///
+/// Writability alone proves nothing: a socket whose connect failed is writable
+/// too, sometimes with its error already taken. So: error first, then the peer
+/// address, and only with both right it is up.
+pub(crate) fn poll_connected(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        let checked = stream.try_io(Interest::WRITABLE, || {
+            if let Some(error) = stream.take_error()? {
+                return Err(error);
+            }
+            match stream.peer_addr() {
+                // Writable for another reason: tokio shall wait for the next
+                // edge. (macOS and Windows say EINVAL where Linux says ENOTCONN.)
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotConnected | io::ErrorKind::InvalidInput
+                    ) =>
+                {
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                other => other.map(drop),
+            }
+        });
+        match checked {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => return Poll::Ready(other),
+        }
+    }
+}
+
+/// Makes the close of this stream a RST: NATs drop their entry, nothing stays.
+pub(crate) fn reset(stream: TcpStream) {
+    // A socket that is gone already needs no RST.
+    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+}
+
+/// What the machines call this error.
+pub(crate) fn failure(error: &io::Error) -> Failure {
+    if let Some(failure) = error.raw_os_error().and_then(by_number) {
+        return failure;
+    }
+    #[allow(clippy::wildcard_enum_match_arm, reason = "std adds kinds as it likes")]
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Failure::Refused,
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe => Failure::Reset,
+        io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::NetworkDown => Failure::Unreachable,
+        io::ErrorKind::TimedOut => Failure::TimedOut,
+        io::ErrorKind::AddrInUse => Failure::AddressInUse,
+        io::ErrorKind::AddrNotAvailable => Failure::AddressNotAvailable,
+        io::ErrorKind::OutOfMemory => Failure::Exhausted,
+        io::ErrorKind::PermissionDenied => Failure::Forbidden,
+        _ => Failure::Other,
+    }
+}
+
+/// The numbers that `ErrorKind` has no name for, or one name for two of them.
+#[cfg(unix)]
+fn by_number(number: i32) -> Option<Failure> {
+    match number {
+        // A local firewall says EACCES, a rule that forbids EPERM; std calls
+        // both "permission denied". EAFNOSUPPORT: a host without IPv6.
+        libc::EACCES | libc::EHOSTDOWN | libc::EAFNOSUPPORT => Some(Failure::Unreachable),
+        libc::EPERM => Some(Failure::Forbidden),
+        libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => Some(Failure::Exhausted),
+        _ => None,
+    }
+}
+
+/// Not run. The numbers are those of `winsock2.h`: WSAEMFILE, WSAENOBUFS,
+/// WSAEACCES, WSAEAFNOSUPPORT.
+#[cfg(windows)]
+fn by_number(number: i32) -> Option<Failure> {
+    match number {
+        10_024 | 10_055 => Some(Failure::Exhausted),
+        10_013 | 10_047 => Some(Failure::Unreachable),
+        _ => None,
+    }
+}
+
+#[cfg(not(any(unix, windows)))]
+fn by_number(_: i32) -> Option<Failure> {
+    None
+}
+
+fn new_socket(family: Family) -> io::Result<Socket> {
+    let domain = match family {
+        Family::V4 => Domain::IPV4,
+        Family::V6 => Domain::IPV6,
+    };
+    // socket2 sets close-on-exec, and SO_NOSIGPIPE where there is such a thing.
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    if family == Family::V6 {
+        // The machines ask for each family by itself, and an IPv4 peer must not
+        // appear as ::ffff:a.b.c.d.
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// Lets several sockets have one port: listeners, dials, the link to the server.
+///
+/// On macOS and the BSDs the same two options are needed; not run there.
+#[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+fn share_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)
+}
+
+/// Not run. Windows has no SO_REUSEPORT: SO_REUSEADDR already lets a port be
+/// shared, with any program of the same user. Solaris and illumos have none that
+/// works between listening and connecting sockets either.
+#[cfg(not(all(unix, not(any(target_os = "solaris", target_os = "illumos")))))]
+fn share_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_address(true)
+}
+
+/// Lets a server come back while connections of its last run are in TIME_WAIT.
+#[cfg(not(windows))]
+fn survive_time_wait(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_address(true)
+}
+
+/// Not run. On Windows a listener takes its port in spite of TIME_WAIT, and
+/// SO_REUSEADDR would let others take it away.
+#[cfg(windows)]
+fn survive_time_wait(_: &Socket) -> io::Result<()> {
+    Ok(())
+}
+
+/// Sets the hop limit; gives the one that was set before.
+fn set_hop_limit(socket: &Socket, remote: Endpoint, limit: u32) -> io::Result<u32> {
+    match remote.family() {
+        Family::V4 => {
+            let usual = socket.ttl_v4()?;
+            socket.set_ttl_v4(limit)?;
+            Ok(usual)
+        }
+        Family::V6 => {
+            let usual = socket.unicast_hops_v6()?;
+            socket.set_unicast_hops_v6(limit)?;
+            Ok(usual)
+        }
+    }
+}
+
+fn start_connect(socket: &Socket, remote: Endpoint) -> io::Result<()> {
+    match socket.connect(&SockAddr::from(SocketAddr::from(remote))) {
+        Ok(()) => Ok(()),
+        Err(error) if is_in_progress(&error) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(unix)]
+fn is_in_progress(error: &io::Error) -> bool {
+    // EINTR: the connect goes on all the same (POSIX).
+    matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR))
+}
+
+/// Not run on Windows, which says WSAEWOULDBLOCK.
+#[cfg(not(unix))]
+fn is_in_progress(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+#[cfg(test)]
+mod tests;
