@@ -22,7 +22,7 @@ fn cancelled_at_any_moment_by_either_side() {
                 Consent::Allow,
                 Consent::Ask(Answer::Accept(seconds(1))),
             ] {
-                for after in (0..1_300).step_by(20) {
+                for after in (0..400).step_by(7).chain([1_050, 1_090, 1_150]) {
                     let mut world = World::builder(seed).consent(consent.clone()).build();
                     world.register();
                     let session = world.connect(A, B);
@@ -126,6 +126,70 @@ fn responder_gone_at_any_moment() {
                 if !was_verified && !world.is_verified(A, session) && how == Stop::Order {
                     let took = world.events(A).last().expect("events").0.since(world.now());
                     assert!(took < seconds(2), "{how:?} after {after}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn requester_gone_at_any_moment() {
+    for seed in seeds(1) {
+        for how in [Stop::Power, Stop::Crash, Stop::Order] {
+            for consent in [
+                Consent::InAdvance,
+                Consent::Allow,
+                Consent::Ask(Answer::Silence),
+            ] {
+                for after in (0..300).step_by(10) {
+                    let mut world = World::builder(seed).consent(consent.clone()).build();
+                    world.register();
+                    let session = world.connect(A, B);
+                    world.run_for(Duration::from_millis(after));
+                    world.stop_peer(A, how);
+                    let over =
+                        |world: &World| world.is_over(B, session) || !world.is_notified(B, session);
+                    // B's own deadlines run from the moment it was told.
+                    world.run_for(seconds(1));
+                    assert!(
+                        world.run_until(over, DEADLINE),
+                        "{how:?} {consent:?} {after}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn server_restarted_at_any_moment_of_a_session() {
+    for seed in seeds(1) {
+        for how in [Stop::Power, Stop::Crash, Stop::Order] {
+            for consent in [
+                Consent::InAdvance,
+                Consent::Allow,
+                Consent::Ask(Answer::Accept(seconds(1))),
+            ] {
+                for after in (5..400).step_by(15) {
+                    let mut world = World::builder(seed).consent(consent.clone()).build();
+                    world.register();
+                    let session = world.connect(A, B);
+                    world.run_for(Duration::from_millis(after));
+                    world.stop_server(how);
+                    world.run_for(Duration::from_millis(200));
+                    world.start_server();
+                    let over = |world: &World| {
+                        world.is_over(A, session)
+                            && (world.is_over(B, session) || !world.is_notified(B, session))
+                    };
+                    assert!(
+                        world.run_until(over, DEADLINE),
+                        "{how:?} {consent:?} {after}"
+                    );
+                    // And afterwards everything is as before.
+                    world.run_for(seconds(90));
+                    let session = world.connect(A, B);
+                    world.expect_stream(A, B, session, seconds(10));
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tcp_punch_proto::LinkFailure;
+use tcp_punch_proto::{Endpoint, Event, Family, LinkFailure};
 use tcp_punch_tests::world::net::Nat;
 use tcp_punch_tests::world::{A, B, Stop, World, seeds};
 
@@ -187,5 +187,50 @@ fn shutting_down_leaves_nothing_to_wait_for() {
         assert!(!world.waits(A));
         world.run_for(seconds(2));
         assert!(!world.waits(A));
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_left() {
+    // Something else on the host has our four-tuple when we want to be back.
+    for seed in seeds(5) {
+        let mut world = World::builder(seed).build();
+        world.register();
+        world.stop_server(Stop::Power);
+        world.run_until(|world| !world.link_failures(A).is_empty(), seconds(60));
+        let (now, host) = (world.now(), world.host(A));
+        let port = world.mapped(A).expect("registered").port;
+        let from = Endpoint::unspecified(Family::V4, port);
+        let to = Endpoint::new("198.51.100.10".parse().expect("an address"), 4_000);
+        world
+            .net()
+            .dial(now, host, (from, to), None)
+            .expect("the port is free now");
+        assert!(!world.is_registered(A));
+        world.run_for(seconds(1));
+        world.start_server();
+        assert!(world.run_until(|world| world.is_registered(A), seconds(90)));
+        let moved = |event: &Event| matches!(event, Event::PortChanged { .. });
+        assert!(
+            world.events(A).iter().any(|(_, event)| moved(event)),
+            "it is told"
+        );
+        world.run_for(seconds(30));
+        works(&mut world);
+    }
+}
+
+#[test]
+fn nothing_spins() {
+    for seed in seeds(3) {
+        let mut world = World::builder(seed).build();
+        world.register();
+        let before = [A, B].map(|peer| world.wakes(peer));
+        world.run_for(seconds(600));
+        for (peer, before) in [A, B].into_iter().zip(before) {
+            // Main link and two spare ports, one keep-alive each in 15 s.
+            let wakes = world.wakes(peer) - before;
+            assert!(wakes <= 600 / 15 * 3 * 4, "{wakes} in ten minutes");
+        }
     }
 }

@@ -159,3 +159,30 @@ fn no_room_is_said_so() {
     let back = world.connect_with(B, world.id(A), tcp_punch_proto::SessionOptions::default());
     assert_eq!(back, Err(tcp_punch_proto::Misuse::TooManySessions));
 }
+
+#[test]
+fn everybody_with_everybody() {
+    for seed in seeds(2) {
+        let mut builder = World::builder(seed);
+        for _ in 2..6 {
+            builder = builder.add_peer();
+        }
+        for number in 0..6 {
+            let nat = nats()[number % 3];
+            builder = builder.peer(number, |peer| {
+                peer.site = tcp_punch_tests::world::Site::Behind(nat);
+                peer.rtt = 20 + 30 * number as u64;
+            });
+        }
+        let mut world = builder.build();
+        world.register();
+        let pairs = (0..6).flat_map(|one| (0..6).map(move |other| (one, other)));
+        let sessions: Vec<(usize, usize, SessionId)> = pairs
+            .filter(|(one, other)| one != other)
+            .map(|(one, other)| (one, other, world.connect(one, other)))
+            .collect();
+        for (one, other, session) in sessions {
+            world.expect_stream(one, other, session, TEN_SECONDS);
+        }
+    }
+}

@@ -145,6 +145,32 @@ fn one_sits_at_the_only_address() {
 }
 
 #[test]
+fn one_repeats_to_b_what_a_says() {
+    // A hello without a MAC must suffice for nothing; one that only passes it on
+    // costs its own stream, not the session.
+    for seed in seeds(3) {
+        let claimed = "10.0.1.66".parse().expect("an address");
+        let mut world = World::builder(seed)
+            .peer(B, |peer| {
+                peer.site = Site::With(A);
+                peer.claims = vec![claimed];
+            })
+            .build();
+        let place = world.place(A);
+        world.register();
+        let to_b = "10.0.1.12".parse().expect("an address");
+        let stranger = world.add_stranger(place, claimed, Habit::Repeats(to_b));
+        let (a, b) = (world.host(A), world.host(B));
+        world.net().isolate(a, b);
+        let session = world.connect(A, B);
+        world.run_for(Duration::from_millis(4_500));
+        assert!(!world.stranger_heard(stranger).is_empty(), "A spoke to it");
+        world.net().mingle();
+        world.expect_stream(A, B, session, TEN_SECONDS);
+    }
+}
+
+#[test]
 fn one_takes_the_servers_place() {
     for seed in seeds(2) {
         for habit in garbage() {

@@ -1,6 +1,8 @@
 //! Carries out what a peer machine wants, and tells it what came of it.
 
-use tcp_punch_proto::{Close, Failure, HandOver, Input, Output, SocketId};
+use tcp_punch_proto::{
+    Close, Endpoint, Failure, Family, HandOver, Input, Instant, Output, SocketId,
+};
 
 use super::app::Stream;
 use super::net::{Happening, Socket};
@@ -231,6 +233,29 @@ impl PeerHost {
         }
         self.contract.is_over(id);
         self.input(stage, Input::Ended { id, failure });
+    }
+
+    /// An outcome of a socket that was closed long ago.
+    pub(super) fn tell_stale(&mut self, now: Instant) {
+        let pick = self.random.below(u64::MAX);
+        let Some(id) = self.contract.some_that_is_over(pick) else {
+            return;
+        };
+        let local = Endpoint::unspecified(Family::V4, 1);
+        let mut byte = [0];
+        let input = match self.random.below(4) {
+            0 => Input::Connected { id, local },
+            1 => Input::DialFailed {
+                id,
+                failure: Failure::Refused,
+            },
+            2 => Input::Received {
+                id,
+                data: &mut byte,
+            },
+            _ => Input::Ended { id, failure: None },
+        };
+        self.machine().handle_input(now, input);
     }
 
     fn input(&mut self, stage: &mut Stage<'_>, input: Input<'_>) {

@@ -2,6 +2,7 @@
 //! may rely on and never has to handle.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tcp_punch_proto::wire::MAX_FRAME;
 use tcp_punch_proto::{Event, Instant, ListenerId, Output, ResolveId, SessionId, SocketId};
@@ -25,11 +26,14 @@ pub(crate) struct Contract {
     resolves: BTreeSet<ResolveId>,
     handed_over: BTreeSet<SessionId>,
     ended: BTreeSet<SessionId>,
+    requested: BTreeSet<SessionId>,
+    /// Ports that requests were punched from: for which session, and when last.
+    spent: BTreeMap<u16, (SessionId, Instant)>,
 }
 
 impl Contract {
     /// Checks an output before it is carried out.
-    pub(crate) fn on_output(&mut self, output: &Output<'_>) {
+    pub(crate) fn on_output(&mut self, now: Instant, output: &Output<'_>) {
         match output {
             Output::Resolve { id } => assert!(self.resolves.insert(*id), "{id:?} is reused"),
             Output::Listen { id, local } => {
@@ -92,7 +96,7 @@ impl Contract {
                     "{session} is handed over twice"
                 );
             }
-            Output::Event(event) => self.on_event(event),
+            Output::Event(event) => self.on_event(now, event),
             Output::Wait(_) => {}
         }
     }
@@ -117,23 +121,15 @@ impl Contract {
         *self.phase(id) = Phase::Over;
     }
 
-    /// After a drain: a second one must bring nothing, and a deadline that was
-    /// just handled must be past.
-    pub(crate) fn drained(
-        now: Instant,
-        first: Option<Instant>,
-        second: &Output<'_>,
-        timeout: bool,
-    ) {
+    /// After a drain: a second one must bring nothing, and what was due has been
+    /// done.
+    pub(crate) fn drained(now: Instant, first: Option<Instant>, second: &Output<'_>) {
         let Output::Wait(again) = second else {
             panic!("drained, and then: {second:?}")
         };
         assert_eq!(*again, first, "draining again moved the deadline");
-        if timeout && let Some(deadline) = first {
-            assert!(
-                deadline > now,
-                "the deadline {deadline} was handled at {now} and is still due"
-            );
+        if let Some(deadline) = first {
+            assert!(deadline > now, "it is {now}, and {deadline} is still due");
         }
     }
 
@@ -142,7 +138,39 @@ impl Contract {
         *self.phase(id) == Phase::Over
     }
 
-    fn on_event(&mut self, event: &Event) {
+    /// One of the sockets that are no more.
+    pub(crate) fn some_that_is_over(&self, pick: u64) -> Option<SocketId> {
+        let over = |entry: &(&SocketId, &Phase)| *entry.1 == Phase::Over;
+        let count = self.sockets.iter().filter(over).count() as u64;
+        let index = usize::try_from(pick.checked_rem(count)?).ok()?;
+        self.sockets
+            .iter()
+            .filter(over)
+            .nth(index)
+            .map(|(id, _)| *id)
+    }
+
+    fn on_event(&mut self, now: Instant, event: &Event) {
+        if let Event::Requested { session, .. } = event {
+            self.requested.insert(*session);
+        }
+        // DESIGN.md section 5, "Ports": no pair inherits the NAT state of an old
+        // one.
+        if let Event::Dialling {
+            session,
+            local_port,
+            ..
+        } = event
+            && self.requested.contains(session)
+        {
+            let (last, at) = *self.spent.get(local_port).unwrap_or(&(*session, now));
+            let fresh = last == *session || now.since(at) >= Duration::from_secs(240);
+            assert!(
+                fresh,
+                "port {local_port} of {last} is used again for {session}"
+            );
+            self.spent.insert(*local_port, (*session, now));
+        }
         if let Event::Verified { session, .. } = event {
             assert!(
                 self.handed_over.contains(session),

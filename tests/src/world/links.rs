@@ -22,13 +22,13 @@ enum Wish {
 
 impl ServerHost {
     /// Drains one link to `Wait`, or to its close, and carries everything out.
-    pub(super) fn drain(&mut self, stage: &mut Stage<'_>, socket: Socket, timeout: bool) {
+    pub(super) fn drain(&mut self, stage: &mut Stage<'_>, socket: Socket) {
         for round in 0.. {
             assert!(round < 10_000, "the drain of {socket:?} does not end");
             match self.poll(stage, socket) {
                 None => return,
                 Some(Wish::Wait(deadline)) => {
-                    self.on_wait(stage, socket, deadline, timeout);
+                    self.on_wait(stage, socket, deadline);
                     return;
                 }
                 Some(Wish::Close(how)) => {
@@ -71,13 +71,7 @@ impl ServerHost {
         })
     }
 
-    fn on_wait(
-        &mut self,
-        stage: &mut Stage<'_>,
-        socket: Socket,
-        deadline: Option<Instant>,
-        timeout: bool,
-    ) {
+    fn on_wait(&mut self, stage: &mut Stage<'_>, socket: Socket, deadline: Option<Instant>) {
         match self.poll(stage, socket) {
             Some(Wish::Wait(again)) => {
                 assert_eq!(again, deadline, "draining again moved the deadline");
@@ -85,10 +79,10 @@ impl ServerHost {
             Some(_) | None => panic!("{socket:?} was drained, and has more to say"),
         }
         let now = stage.now.after(self.clock);
-        if timeout && let Some(deadline) = deadline {
+        if let Some(deadline) = deadline {
             assert!(
                 deadline > now,
-                "{socket:?}: {deadline} was handled at {now} and is still due"
+                "{socket:?}: it is {now}, and {deadline} is still due"
             );
         }
         let clock = Instant::ZERO.after(self.clock);

@@ -85,6 +85,8 @@ pub(crate) struct PeerHost {
     pub(crate) events: Vec<(Instant, Event)>,
     pub(crate) streams: Vec<Stream>,
     pub(crate) dialled: Vec<Endpoint>,
+    /// Times that the machine's deadline came.
+    pub(crate) wakes: u64,
 }
 
 impl PeerHost {
@@ -105,6 +107,7 @@ impl PeerHost {
             events: Vec::new(),
             streams: Vec::new(),
             dialled: Vec::new(),
+            wakes: 0,
         }
     }
 
@@ -129,7 +132,7 @@ impl PeerHost {
         self.settle(stage);
         let now = self.local(stage.now);
         self.machine().start(now);
-        self.drain(stage, false);
+        self.drain(stage);
         self.settle(stage);
     }
 
@@ -157,7 +160,7 @@ impl PeerHost {
             .line(stage.now, format!("{}: asks for {peer}", self.parts.name));
         let now = self.local(stage.now);
         let result = self.machine().connect(now, peer, &options);
-        self.drain(stage, false);
+        self.drain(stage);
         self.settle(stage);
         result
     }
@@ -170,7 +173,7 @@ impl PeerHost {
     ) -> R {
         let now = self.local(stage.now);
         let result = call(self.machine(), now);
-        self.drain(stage, false);
+        self.drain(stage);
         self.settle(stage);
         result
     }
@@ -184,9 +187,10 @@ impl PeerHost {
     /// Whatever is due: the machine's deadline, the application's answers.
     pub(crate) fn wake(&mut self, stage: &mut Stage<'_>) {
         if self.deadline.is_some_and(|deadline| deadline <= stage.now) {
+            self.wakes += 1;
             let now = self.local(stage.now);
             self.machine().handle_timeout(now);
-            self.drain(stage, true);
+            self.drain(stage);
             self.settle(stage);
         }
         let due = self.answers.iter().position(|&(at, ..)| at <= stage.now);
@@ -220,7 +224,7 @@ impl PeerHost {
     }
 
     /// Drains the machine to `Wait` and carries everything out.
-    pub(super) fn drain(&mut self, stage: &mut Stage<'_>, timeout: bool) {
+    pub(super) fn drain(&mut self, stage: &mut Stage<'_>) {
         let now = self.local(stage.now);
         let mut frame: Frame = [0; MAX_FRAME + 2];
         for round in 0.. {
@@ -231,14 +235,14 @@ impl PeerHost {
             );
             let output = self.machine().poll_output(&mut frame);
             stage.trace.output(stage.now, &self.parts.name, &output);
-            self.contract.on_output(&output);
+            self.contract.on_output(now, &output);
             let Output::Wait(deadline) = output else {
                 self.carry_out(stage, output);
                 continue;
             };
             let mut again: Frame = [0; MAX_FRAME + 2];
             let second = self.machine().poll_output(&mut again);
-            Contract::drained(now, deadline, &second, timeout);
+            Contract::drained(now, deadline, &second);
             self.deadline = deadline.map(|at| self.wake_at(stage.now, at));
             return;
         }
@@ -252,17 +256,23 @@ impl PeerHost {
                 break;
             };
             if self.tell(stage, pending) {
-                self.drain(stage, false);
+                self.drain(stage);
             }
         }
-        // A runtime may wake up early: it must not matter.
-        if self.machine.is_some() && self.random.below(16) == 0 {
-            let now = self.local(stage.now);
-            self.machine().handle_timeout(now);
-            self.drain(stage, true);
-            if !self.inbox.is_empty() {
-                self.settle(stage);
-            }
+        // A runtime may wake up early or tell what is of no interest any more: it
+        // must not matter.
+        if self.machine.is_none() {
+            return;
+        }
+        let now = self.local(stage.now);
+        match self.random.below(32) {
+            0 => self.machine().handle_timeout(now),
+            1 => self.tell_stale(now),
+            _ => return,
+        }
+        self.drain(stage);
+        if !self.inbox.is_empty() {
+            self.settle(stage);
         }
     }
 

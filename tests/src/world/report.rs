@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tcp_punch_proto::{Endpoint, Event, FailReason, Instant, LinkFailure, SessionId, Tried};
+use tcp_punch_proto::{
+    Endpoint, Event, FailReason, Instant, LinkFailure, SessionId, StreamMode, Tried,
+};
 
 use super::sim::World;
 
@@ -124,6 +126,19 @@ impl World {
     /// Where a peer's machine had its host dial, from the beginning.
     pub fn dialled(&self, peer: usize) -> &[Endpoint] {
         &self.peers[peer].dialled
+    }
+
+    /// How often a peer's deadline came.
+    pub fn wakes(&self, peer: usize) -> u64 {
+        self.peers[peer].wakes
+    }
+
+    /// How a session's bytes travel.
+    pub fn mode(&self, peer: usize, session: SessionId) -> Option<StreamMode> {
+        let mut streams = self.peers[peer].streams.iter();
+        streams
+            .find(|stream| stream.session == session)
+            .map(|stream| stream.mode)
     }
 
     /// Whether a peer has a deadline.

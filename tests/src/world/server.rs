@@ -162,7 +162,7 @@ impl ServerHost {
                 Machine::Main(link) => link.handle_timeout(now, &self.config),
                 Machine::Assist(assist) => assist.handle_timeout(now),
             }
-            self.drain(stage, socket, true);
+            self.drain(stage, socket);
         }
         self.settle(stage);
     }
@@ -208,7 +208,7 @@ impl ServerHost {
             deadline: None,
         };
         self.connections.insert(socket, connection);
-        self.drain(stage, socket, false);
+        self.drain(stage, socket);
     }
 
     fn settle(&mut self, stage: &mut Stage<'_>) {
@@ -218,7 +218,7 @@ impl ServerHost {
                 return;
             };
             if self.tell(stage, socket, mail) {
-                self.drain(stage, socket, false);
+                self.drain(stage, socket);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Hosts that do not speak the protocol, or do so badly.
 
+use std::net::IpAddr;
+
 use tcp_punch_proto::{Close, Endpoint};
 
 use super::net::{Happening, HostId, Socket};
@@ -14,6 +16,9 @@ pub enum Habit {
     Says(Vec<u8>),
     /// Sends back whatever comes.
     Echo,
+    /// Tells the first words that it hears to somebody else, at the port that it
+    /// was called at itself, and hangs up when that one answers.
+    Repeats(IpAddr),
 }
 
 /// A stranger at work.
@@ -26,6 +31,10 @@ pub(crate) struct Stranger {
     pub(crate) heard: Vec<u8>,
     /// Connections that others closed.
     pub(crate) ended: usize,
+    /// Where it repeats what it heard.
+    repeating: Option<Socket>,
+    /// The port at which it was called last.
+    called_at: u16,
 }
 
 impl Stranger {
@@ -36,6 +45,8 @@ impl Stranger {
             connections: 0,
             heard: Vec::new(),
             ended: 0,
+            repeating: None,
+            called_at: 0,
         }
     }
 
@@ -50,6 +61,13 @@ impl Stranger {
         match what {
             Happening::Connected { .. } | Happening::Accepted { .. } => {
                 self.connections += 1;
+                if let Happening::Accepted { local, .. } = what {
+                    self.called_at = local.port;
+                }
+                if let (Habit::Repeats(_), Happening::Connected { .. }) = (&self.habit, what) {
+                    stage.net.send(stage.now, self.host, socket, &self.heard);
+                    self.repeating = Some(socket);
+                }
                 if let Habit::Says(bytes) = &self.habit {
                     // Within what a socket holds; more would end it.
                     for piece in bytes.chunks(2_048) {
@@ -62,6 +80,13 @@ impl Stranger {
                 let bytes = stage.net.read(self.host, socket, count);
                 if self.habit == Habit::Echo {
                     stage.net.send(stage.now, self.host, socket, &bytes);
+                }
+                if self.repeating == Some(socket) {
+                    stage.net.close(stage.now, self.host, socket, Close::Reset);
+                    return;
+                }
+                if let (Habit::Repeats(ip), true) = (&self.habit, self.heard.is_empty()) {
+                    self.dial(stage, Endpoint::new(*ip, self.called_at));
                 }
                 self.heard.extend(bytes);
             }

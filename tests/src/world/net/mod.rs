@@ -198,6 +198,11 @@ impl Network {
         self.isolated.extend([(one, other), (other, one)]);
     }
 
+    /// All hosts of one network reach each other again.
+    pub fn mingle(&mut self) {
+        self.isolated.clear();
+    }
+
     /// A host's name.
     pub fn name(&self, host: HostId) -> &str {
         &self.hosts[host.0].name
