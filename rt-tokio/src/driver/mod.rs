@@ -228,7 +228,6 @@ impl Driver {
                 Happening::Ended { id, failure } => self.input(Input::Ended { id, failure }),
             }
         }
-        self.sessions.poll_finishing(cx);
         busy
     }
 
@@ -285,7 +284,11 @@ impl Future for Driver {
                 self.poll_world(cx),
                 self.poll_clock(cx),
             ];
-            if self.stopping && self.sockets.poll_closed(cx).is_ready() {
+            let settled = [
+                self.sessions.poll_finishing(cx),
+                self.sockets.poll_closed(cx),
+            ];
+            if self.stopping && settled.iter().all(Poll::is_ready) {
                 return Poll::Ready(());
             }
             if !busy.contains(&true) {

@@ -2,7 +2,7 @@
 //! state of the link, events.
 
 use std::collections::HashMap;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use proto::noise::Role;
@@ -146,9 +146,11 @@ impl Sessions {
         decided
     }
 
-    /// Keeps the streams going whose last bytes are leaving.
-    pub(super) fn poll_finishing(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(_)) = self.finishing.poll_join_next(cx) {}
+    /// Keeps the streams going whose last bytes are leaving; ready when there
+    /// are none.
+    pub(super) fn poll_finishing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while ready!(self.finishing.poll_join_next(cx)).is_some() {}
+        Poll::Ready(())
     }
 
     /// Passes an event on, and answers whoever waited for it.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use proto::{Close, Endpoint, Failure, ListenerId, SocketId};
@@ -178,19 +178,13 @@ impl Sockets {
         let mut happened = std::mem::take(&mut self.known);
         self.poll_slots(cx, &mut happened);
         self.poll_listeners(cx, &mut happened);
-        while let Poll::Ready(Some(_)) = self.closing.poll_join_next(cx) {}
         happened
     }
 
-    /// Whether the last orderly close is over; the task is woken when it is.
+    /// Keeps orderly closes going; ready when there are none.
     pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match self.closing.poll_join_next(cx) {
-                Poll::Ready(Some(_)) => {}
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        while ready!(self.closing.poll_join_next(cx)).is_some() {}
+        Poll::Ready(())
     }
 
     fn poll_slots(&mut self, cx: &mut Context<'_>, happened: &mut VecDeque<Happening>) {

@@ -63,6 +63,7 @@ impl Interrupts {
         Ok(Self)
     }
 
+    #[allow(clippy::needless_pass_by_ref_mut, reason = "as on the other systems")]
     pub(crate) async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             // It cannot be waited for; the system ends the program by itself.
