@@ -181,6 +181,17 @@ impl Keys {
         true
     }
 
+    /// Requester: too many second messages were not the one.
+    pub(crate) const fn exhausted(&self) -> bool {
+        matches!(
+            self.state,
+            KeyState::Started {
+                tries: MAX_TRIES..,
+                ..
+            }
+        )
+    }
+
     pub(crate) const fn ready(&self) -> Option<&SessionKeys> {
         match &self.state {
             KeyState::Ready(keys) => Some(keys),

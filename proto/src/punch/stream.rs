@@ -43,6 +43,8 @@ pub(crate) struct Stream {
     own_nonce: [u8; 16],
     peer_nonce: [u8; 16],
     step: Step,
+    /// Responder: the requester's hello carried its proof.
+    proven: bool,
     nomination_header: [u8; HEADER],
 }
 
@@ -124,6 +126,7 @@ impl Session {
             own_nonce: core.entropy.bytes(),
             peer_nonce: [0; 16],
             step: Step::HelloHeader,
+            proven: false,
             nomination_header: [0; HEADER],
         };
         self.streams.push(stream).ok()?;
@@ -239,10 +242,18 @@ impl Session {
         {
             return self.reject(core, number);
         }
-        let proven = match self.role {
+        let plausible = match self.role {
             Role::Requester => self.prove_responder(core, hello),
             Role::Responder => self.prove_requester(core, hello),
         };
+        if !plausible {
+            self.reject(core, number);
+            if self.keys.exhausted() {
+                // Whoever answers there is not, or does not know, who it should.
+                self.give_up(core, FailReason::Untrusted);
+            }
+            return;
+        }
         let slot = self.slot;
         let Some(stream) = self
             .streams
@@ -252,9 +263,7 @@ impl Session {
             return;
         };
         let id = stream.socket;
-        if !proven {
-            return self.reject(core, number);
-        }
+        stream.proven = !hello.mac.is_empty();
         stream.peer_nonce = hello.nonce;
         if speak_second {
             core.out.send(
@@ -390,7 +399,7 @@ impl Session {
         };
         let stream = self.streams.swap_remove(index);
         self.tried.unverified = self.tried.unverified.saturating_add(1);
-        if matches!(stream.step, Step::NominationHeader | Step::NominationBody) {
+        if self.role == Role::Responder && stream.proven {
             self.proven_and_lost = true;
             self.shorten(core.now);
         }
