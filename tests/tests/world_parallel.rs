@@ -186,3 +186,21 @@ fn everybody_with_everybody() {
         }
     }
 }
+
+#[test]
+fn a_port_that_the_host_gives_again_is_not_taken() {
+    // The world's contract asserts it at every dial.
+    for seed in seeds(10) {
+        let mut world = World::builder(seed).build();
+        let a = world.host(A);
+        world.net().set_port_count(a, 24);
+        world.register();
+        for _ in 0..4 {
+            let session = world.connect(A, B);
+            world.expect_stream(A, B, session, TEN_SECONDS);
+            world.close_stream(A, session);
+            world.close_stream(B, session);
+            world.run_for(Duration::from_secs(1));
+        }
+    }
+}

@@ -1,10 +1,11 @@
 //! Hosts that are none of ours, on every port that they can reach.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tcp_punch_proto::{Endpoint, FailReason};
 use tcp_punch_tests::world::net::{Nat, Place};
-use tcp_punch_tests::world::{A, B, Habit, Site, World, seeds};
+use tcp_punch_tests::world::{A, B, Consent, Habit, Site, World, seeds};
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
@@ -144,29 +145,48 @@ fn one_sits_at_the_only_address() {
     }
 }
 
+/// Both in one network, where they reach each other only after a while; at an
+/// address that B claims there is one who passes A's words on to B.
+fn with_one_between(seed: u64, habit: impl Fn(IpAddr) -> Habit, consent: Consent) {
+    let claimed = "10.0.1.66".parse().expect("an address");
+    let mut world = World::builder(seed)
+        .consent(consent)
+        .peer(B, |peer| {
+            peer.site = Site::With(A);
+            peer.claims = vec![claimed];
+        })
+        .build();
+    let place = world.place(A);
+    world.register();
+    let b_inside = "10.0.1.12".parse().expect("an address");
+    let stranger = world.add_stranger(place, claimed, habit(b_inside));
+    let (a, b) = (world.host(A), world.host(B));
+    world.net().isolate(a, b);
+    let session = world.connect(A, B);
+    world.run_for(Duration::from_millis(4_500));
+    assert!(!world.stranger_heard(stranger).is_empty(), "A spoke to it");
+    assert!(
+        !world.is_verified(A, session),
+        "a hello that was changed proves nothing"
+    );
+    world.net().mingle();
+    world.expect_stream(A, B, session, TEN_SECONDS);
+}
+
 #[test]
 fn one_repeats_to_b_what_a_says() {
-    // A hello without a MAC must suffice for nothing; one that only passes it on
-    // costs its own stream, not the session.
+    // A hello without a MAC must suffice for nothing: who passes it on costs its
+    // own stream, not the session.
     for seed in seeds(3) {
-        let claimed = "10.0.1.66".parse().expect("an address");
-        let mut world = World::builder(seed)
-            .peer(B, |peer| {
-                peer.site = Site::With(A);
-                peer.claims = vec![claimed];
-            })
-            .build();
-        let place = world.place(A);
-        world.register();
-        let to_b = "10.0.1.12".parse().expect("an address");
-        let stranger = world.add_stranger(place, claimed, Habit::Repeats(to_b));
-        let (a, b) = (world.host(A), world.host(B));
-        world.net().isolate(a, b);
-        let session = world.connect(A, B);
-        world.run_for(Duration::from_millis(4_500));
-        assert!(!world.stranger_heard(stranger).is_empty(), "A spoke to it");
-        world.net().mingle();
-        world.expect_stream(A, B, session, TEN_SECONDS);
+        with_one_between(seed, Habit::Repeats, Consent::InAdvance);
+    }
+}
+
+#[test]
+fn one_spoils_what_b_says_to_a() {
+    for seed in seeds(3) {
+        with_one_between(seed, Habit::Spoils, Consent::InAdvance);
+        with_one_between(seed, Habit::Spoils, Consent::Allow);
     }
 }
 

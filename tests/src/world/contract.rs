@@ -1,7 +1,7 @@
 //! The contract's rules, checked at every step of every machine: what a runtime
 //! may rely on and never has to handle.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tcp_punch_proto::wire::MAX_FRAME;
@@ -17,6 +17,9 @@ enum Phase {
     Over,
 }
 
+/// A machine has no room to remember every port that it used; so many at least.
+const SPENT: usize = 6;
+
 /// Watches one peer machine.
 #[derive(Debug, Default)]
 pub(crate) struct Contract {
@@ -27,8 +30,8 @@ pub(crate) struct Contract {
     handed_over: BTreeSet<SessionId>,
     ended: BTreeSet<SessionId>,
     requested: BTreeSet<SessionId>,
-    /// Ports that requests were punched from: for which session, and when last.
-    spent: BTreeMap<u16, (SessionId, Instant)>,
+    /// Ports that requests were punched from last: for which session, and when.
+    spent: VecDeque<(u16, SessionId, Instant)>,
 }
 
 impl Contract {
@@ -163,13 +166,15 @@ impl Contract {
         } = event
             && self.requested.contains(session)
         {
-            let (last, at) = *self.spent.get(local_port).unwrap_or(&(*session, now));
-            let fresh = last == *session || now.since(at) >= Duration::from_secs(240);
-            assert!(
-                fresh,
-                "port {local_port} of {last} is used again for {session}"
-            );
-            self.spent.insert(*local_port, (*session, now));
+            for (port, last, at) in &self.spent {
+                let fresh = port != local_port
+                    || last == session
+                    || now.since(*at) >= Duration::from_secs(240);
+                assert!(fresh, "port {port} of {last} is used again for {session}");
+            }
+            self.spent.retain(|(port, ..)| port != local_port);
+            self.spent.push_front((*local_port, *session, now));
+            self.spent.truncate(SPENT);
         }
         if let Event::Verified { session, .. } = event {
             assert!(

@@ -19,6 +19,8 @@ pub enum Habit {
     /// Tells the first words that it hears to somebody else, at the port that it
     /// was called at itself, and hangs up when that one answers.
     Repeats(IpAddr),
+    /// The same, but the answer goes back with a bit of its MAC changed.
+    Spoils(IpAddr),
 }
 
 /// A stranger at work.
@@ -33,6 +35,8 @@ pub(crate) struct Stranger {
     pub(crate) ended: usize,
     /// Where it repeats what it heard.
     repeating: Option<Socket>,
+    /// Who spoke first.
+    caller: Option<Socket>,
     /// The port at which it was called last.
     called_at: u16,
 }
@@ -46,6 +50,7 @@ impl Stranger {
             heard: Vec::new(),
             ended: 0,
             repeating: None,
+            caller: None,
             called_at: 0,
         }
     }
@@ -64,7 +69,8 @@ impl Stranger {
                 if let Happening::Accepted { local, .. } = what {
                     self.called_at = local.port;
                 }
-                if let (Habit::Repeats(_), Happening::Connected { .. }) = (&self.habit, what) {
+                let repeats = matches!(self.habit, Habit::Repeats(_) | Habit::Spoils(_));
+                if repeats && matches!(what, Happening::Connected { .. }) {
                     stage.net.send(stage.now, self.host, socket, &self.heard);
                     self.repeating = Some(socket);
                 }
@@ -82,11 +88,14 @@ impl Stranger {
                     stage.net.send(stage.now, self.host, socket, &bytes);
                 }
                 if self.repeating == Some(socket) {
-                    stage.net.close(stage.now, self.host, socket, Close::Reset);
+                    self.on_answer(stage, socket, bytes);
                     return;
                 }
-                if let (Habit::Repeats(ip), true) = (&self.habit, self.heard.is_empty()) {
+                if let (Habit::Repeats(ip) | Habit::Spoils(ip), true) =
+                    (&self.habit, self.heard.is_empty())
+                {
                     self.dial(stage, Endpoint::new(*ip, self.called_at));
+                    self.caller = Some(socket);
                 }
                 self.heard.extend(bytes);
             }
@@ -96,5 +105,18 @@ impl Stranger {
             }
             Happening::DialFailed(_) => {}
         }
+    }
+
+    fn on_answer(&self, stage: &mut Stage<'_>, socket: Socket, mut bytes: Vec<u8>) {
+        if let (Habit::Spoils(_), Some(caller)) = (&self.habit, self.caller) {
+            // A hello ends with its MAC and the length of no extensions: see
+            // proto/docs/wire.md.
+            if let [.., of_mac, _] = bytes.as_mut_slice() {
+                *of_mac ^= 1;
+            }
+            stage.net.send(stage.now, self.host, caller, &bytes);
+            return;
+        }
+        stage.net.close(stage.now, self.host, socket, Close::Reset);
     }
 }

@@ -153,7 +153,8 @@ impl Network {
 
     /// Adds a host.
     pub fn add_host(&mut self, name: &str, place: Place, addresses: &[IpAddr]) -> HostId {
-        let stack = Stack::new(addresses.to_vec());
+        let random = Jitter::new(self.random ^ (0x686f_7374_0000 + self.hosts.len() as u64));
+        let stack = Stack::new(addresses.to_vec(), random);
         self.hosts.push(Host {
             name: name.to_owned(),
             place,
@@ -201,6 +202,11 @@ impl Network {
     /// All hosts of one network reach each other again.
     pub fn mingle(&mut self) {
         self.isolated.clear();
+    }
+
+    /// The host has only so many ports to pick from by itself.
+    pub fn set_port_count(&mut self, host: HostId, count: u16) {
+        self.hosts[host.0].stack.set_port_count(count);
     }
 
     /// A host's name.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use tcp_punch_proto::noise::Jitter;
@@ -16,8 +17,9 @@ use super::{Happening, Socket};
 /// `tcp_tw_reuse` is for loopback only by default).
 const TIME_WAIT: Duration = Duration::from_secs(60);
 
-/// First of the ports that a host picks from by itself.
-const EPHEMERAL: u16 = 32_768;
+/// The ports that a host picks from by itself, at random
+/// (`ip_local_port_range`).
+const EPHEMERAL: Range<u16> = 32_768..61_000;
 
 /// What a step of a stack leads to, besides changes within it.
 #[derive(Debug)]
@@ -73,19 +75,27 @@ pub(crate) struct Stack {
     connections: BTreeMap<Socket, Connection>,
     tuples: BTreeMap<(Endpoint, Endpoint), Socket>,
     time_wait: BTreeMap<(Endpoint, Endpoint), Instant>,
-    next_port: u16,
+    random: Jitter,
+    ephemeral: Range<u16>,
 }
 
 impl Stack {
-    pub(crate) fn new(addresses: Vec<IpAddr>) -> Self {
+    pub(crate) fn new(addresses: Vec<IpAddr>, random: Jitter) -> Self {
         Self {
             addresses,
             listeners: BTreeMap::new(),
             connections: BTreeMap::new(),
             tuples: BTreeMap::new(),
             time_wait: BTreeMap::new(),
-            next_port: EPHEMERAL,
+            random,
+            ephemeral: EPHEMERAL,
         }
+    }
+
+    /// The host picks from so few ports that one that was just given up comes
+    /// again.
+    pub(crate) fn set_port_count(&mut self, count: u16) {
+        self.ephemeral = EPHEMERAL.start..EPHEMERAL.start + count;
     }
 
     pub(crate) fn addresses(&self) -> &[IpAddr] {
@@ -209,9 +219,11 @@ impl Stack {
 
     /// As a host does that loses its power.
     pub(crate) fn forget_all(&mut self) {
+        let addresses = std::mem::take(&mut self.addresses);
+        let ephemeral = self.ephemeral.clone();
         *self = Self {
-            next_port: self.next_port,
-            ..Self::new(std::mem::take(&mut self.addresses))
+            ephemeral,
+            ..Self::new(addresses, self.random.clone())
         };
     }
 
@@ -345,8 +357,8 @@ impl Stack {
 
     fn free_port(&mut self) -> u16 {
         loop {
-            let port = self.next_port;
-            self.next_port = port.checked_add(1).unwrap_or(EPHEMERAL);
+            let offset = self.random.below(self.ephemeral.len() as u64);
+            let port = self.ephemeral.start + u16::try_from(offset).unwrap_or_default();
             let taken = self.tuples.keys().any(|(local, _)| local.port == port)
                 || self
                     .listeners
