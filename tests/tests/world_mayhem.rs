@@ -123,15 +123,36 @@ fn build(seed: u64, dice: &mut Dice, sites: &[Site; PEERS]) -> World {
     builder.build()
 }
 
-/// Whether there is luck in it: a dial that ICMP has killed leaves its hole
+/// Whether there is luck in it. A dial that ICMP has killed leaves its hole
 /// behind, and if the other's SYN comes through before the next dial, the
 /// listener takes it, and nothing that it says gets out (NAT-FACTS.md section 1,
-/// trap 1; "nearly all" in section 2).
+/// trap 1; "nearly all" in section 2). And where the side that could be dialled
+/// from anywhere is refused by a random NAT, each RST closes the door that its
+/// dial has opened, so the other's few SYNs have to come in between.
 fn needs_luck(sites: &[Site; PEERS], one: usize, other: usize) -> bool {
-    [one, other].into_iter().any(|peer| match sites[peer] {
-        Site::Behind(nat) | Site::Nested(_, nat) => nat.early == Early::Unreachable,
-        Site::With(_) | Site::Public | Site::BehindToo(..) => false,
-    })
+    let nat_of = |peer: usize| {
+        let peer = if let Site::With(with) = sites[peer] {
+            with
+        } else {
+            peer
+        };
+        match sites[peer] {
+            Site::Behind(nat) | Site::Nested(_, nat) => Some(nat),
+            Site::With(_) | Site::Public | Site::BehindToo(..) => None,
+        }
+    };
+    [(one, other), (other, one)]
+        .into_iter()
+        .any(|(peer, other)| {
+            nat_of(peer).is_some_and(|nat| match nat.early {
+                Early::Drop => false,
+                Early::Unreachable => true,
+                Early::Reset => {
+                    nat.mapped == Mapped::Dependent
+                        && nat_of(other).is_some_and(|nat| nat.filter == Filter::Address)
+                }
+            })
+        })
 }
 
 /// What has happened so far.
