@@ -19,29 +19,26 @@ pub struct Floor {
 
 /// Computes them for ordinary sockets and an introduction by the server.
 ///
-/// Consent in advance: the request travels to the server, which tells both at once, the farther one last; then the
-/// two SYNs cross. Consent first: the request travels on to the responder, and its answer back the same way. Each
-/// side's hello is half a round trip on its way, and the requester's first record follows the responder's hello.
+/// Consent in advance: the request travels to the server, which tells both at once, so that they dial when the farther
+/// one knows; then the two SYNs cross. Consent first: the request travels on to the responder, and its answer back the
+/// same way. The requester is sure when the responder's hello is there, the responder when the requester's first
+/// record is.
 #[must_use]
 pub fn floor(plan: &Plan, consent: Consent) -> Floor {
     let site_b = plan.layout.site_b();
-    let half = |site: Site| plan.conditions.rtt(site, Site::S) / 2;
-    let (half_a, half_b) = (half(Site::A), half(site_b));
-    // In one LAN the peers are at the same place: that path is not the WAN's.
-    let round_trip = if site_b == Site::A {
-        Duration::ZERO
-    } else {
-        plan.conditions.rtt(Site::A, Site::B)
-    };
+    let delay = |from: Site, to: Site| plan.conditions.path(from, to).delay;
+    let (to_a, to_b) = (delay(Site::S, Site::A), delay(Site::S, site_b));
     let told = match consent {
-        Consent::Open => half_a + half_a.max(half_b),
-        Consent::Ask => half_a * 2 + half_b * 2,
+        Consent::Open => delay(Site::A, Site::S) + to_a.max(to_b),
+        Consent::Ask => delay(Site::A, Site::S) + to_b + delay(site_b, Site::S) + to_a,
     };
-    let up = told + round_trip;
+    // In one LAN the peers are at the same place: a site's way to itself takes no time.
+    let (there, back) = (delay(Site::A, site_b), delay(site_b, Site::A));
+    let up = told + there + back;
     Floor {
         up,
-        verified_a: up + round_trip / 2,
-        verified_b: up + round_trip,
+        verified_a: up + back,
+        verified_b: up + back + there,
     }
 }
 
@@ -67,6 +64,22 @@ mod tests {
             (130 * MS, 170 * MS, 210 * MS)
         );
         assert_eq!(floor(&plan, Consent::Ask).up, 180 * MS);
+    }
+
+    #[test]
+    fn a_path_that_differs_by_direction() {
+        let mut plan = Plan {
+            layout: Layout::apart(NatKind::DROP, NatKind::DROP),
+            family: Family::V4,
+            conditions: Conditions::from_rtt(40 * MS, 40 * MS, 80 * MS),
+        };
+        plan.conditions.path_mut(Site::A, Site::B).delay = 20 * MS;
+        plan.conditions.path_mut(Site::B, Site::A).delay = 100 * MS;
+        let ask = floor(&plan, Consent::Ask);
+        assert_eq!(
+            (ask.up, ask.verified_a, ask.verified_b),
+            (200 * MS, 300 * MS, 320 * MS)
+        );
     }
 
     #[test]

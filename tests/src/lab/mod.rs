@@ -1,6 +1,23 @@
 //! The NAT lab: Linux network namespaces with the kernel's own NATs, joined by a WAN in user space.
 //!
-//! The hosts run the real `tcp-punch` binary. `cargo lab --help` says what it can do.
+//! The hosts run the real `tcp-punch` binary; `cargo lab --help` says what the command line can do.
+//!
+//! ```text
+//!  A ──── NAT A ════╗                 ╔════ NAT B ──── B      each a network namespace
+//!   veth, bridge    ╠═══ the WAN ═════╣                       ─ kernel  ═ TUN device
+//!                   ╚═══    S    ═════╝                       the WAN: delay, jitter, loss, hops
+//! ```
+//!
+//! From the ground up:
+//!
+//! - [`netns`], [`wan`], [`nat`]: namespaces, the paths between them, the rulesets; [`topology`] says who is behind
+//!   what, and [`network`] builds it.
+//! - [`program`], [`procs`], [`events`]: the binary, running it, what it says. [`stage`] knows who has which key,
+//!   [`pair`] runs sessions between the two peers.
+//! - [`tap`] and [`ladder`] show a session; [`floor`] and [`figures`] judge its times.
+//! - [`cases`], [`bytes`], [`trouble`], [`compare`]: what is run in it.
+//!
+//! Nothing of a run is left over: see [`netns`] and [`interrupt`].
 
 pub mod bytes;
 pub mod cases;

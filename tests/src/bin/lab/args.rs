@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use tcp_punch_tests::lab::nat::{KINDS, NatKind};
 use tcp_punch_tests::lab::network::Plan;
 use tcp_punch_tests::lab::pair::{Consent, Terms};
@@ -32,7 +33,6 @@ environment that is a failure. Exit code: 0 all done, 1 something failed, 2 usag
 /// Runs tcp-punch between hosts behind real NATs, in network namespaces of this machine.
 #[derive(Debug, Parser)]
 #[command(name = "cargo lab", after_help = EXAMPLES, after_long_help = format!("{}\n{EXAMPLES}", kinds()))]
-#[command(args_conflicts_with_subcommands = false)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -191,6 +191,30 @@ pub(crate) struct OnePair {
     stream: Option<String>,
 }
 
+impl Args {
+    /// The command line of this process; ends the process with the usage where it asks for what cannot be.
+    pub(crate) fn checked() -> Self {
+        let args = Self::parse();
+        let ip6_only = matches!(args.one.ip, Ip::V6);
+        if let Some(kind) = args
+            .one
+            .plan()
+            .layout
+            .kinds()
+            .find(|kind| ip6_only && !kind.is_for_ipv6())
+        {
+            let text = format!(
+                "with --ip 6 nothing is translated, so that {} means nothing",
+                kind.name
+            );
+            Self::command()
+                .error(ErrorKind::ArgumentConflict, text)
+                .exit();
+        }
+        args
+    }
+}
+
 impl OnePair {
     /// The network it asks for.
     pub(crate) fn plan(&self) -> Plan {
@@ -284,10 +308,7 @@ fn levels(text: &str) -> Result<Levels, String> {
     let kind = |name: &str| {
         NatKind::named(name).ok_or_else(|| {
             let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-            format!(
-                "no NAT is called {name}; there are none, {}",
-                names.join(", ")
-            )
+            format!("no NAT is called {name}; choose none, {}", names.join(", "))
         })
     };
     text.split('+')

@@ -22,9 +22,7 @@ mod trouble;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    use clap::Parser as _;
-
-    let args = args::Args::parse();
+    let args = args::Args::checked();
     let program = match prepare::prepare(&args) {
         Ok(program) => program,
         Err(instead) => return instead.run(&args),

@@ -18,16 +18,6 @@ use crate::args::Args;
 /// Runs it; returns whether every session was won.
 pub(crate) fn run(args: &Args, program: &Program) -> io::Result<bool> {
     let plan = args.one.plan();
-    if let Some(kind) = plan
-        .layout
-        .kinds()
-        .find(|kind| !plan.family.has_v4() && !kind.is_for_ipv6())
-    {
-        return Err(io::Error::other(format!(
-            "with --ip 6 nothing is translated, so that {} means nothing",
-            kind.name
-        )));
-    }
     let stage = Stage::new(Network::build(&plan)?, program)?;
     let mut pair = Pair::start(stage, args.one.terms())?;
     let mut sessions = Vec::new();

@@ -63,7 +63,7 @@ fn peer_unknown(context: &Context<'_>) -> Verdict {
     let stage = usual(context)?;
     let server = stage.server(&[])?;
     let mut connector = stage.connect(&server.address, &[])?;
-    must_fail(&mut connector, PROMPT, &["no peer", "unknown"])
+    must_fail(&mut connector, PROMPT, &["peer-unknown"])
 }
 
 fn peer_not_allowed(context: &Context<'_>) -> Verdict {
@@ -73,7 +73,7 @@ fn peer_not_allowed(context: &Context<'_>) -> Verdict {
     let listener = stage.listen(&server.address, &["--allow", &friend.id])?;
     registered(&listener)?;
     let mut connector = stage.connect(&server.address, &[])?;
-    must_fail(&mut connector, PROMPT, &["not allow"])
+    must_fail(&mut connector, PROMPT, &["not-allowed"])
 }
 
 fn wrong_server_key(context: &Context<'_>) -> Verdict {
@@ -82,21 +82,21 @@ fn wrong_server_key(context: &Context<'_>) -> Verdict {
     let other = stage.identity("other")?;
     let endpoint = server.address.split('/').next().unwrap_or_default();
     let mut connector = stage.connect(&format!("{endpoint}/{}", other.id), &["--timeout", "8"])?;
-    must_fail(&mut connector, Duration::from_secs(10), &["key"])
+    must_fail(&mut connector, Duration::from_secs(10), &["wrong-key"])
 }
 
 fn wrong_token_connect(context: &Context<'_>) -> Verdict {
     let stage = usual(context)?;
     let server = stage.server(&["--token", "right"])?;
     let mut connector = stage.connect(&server.address, &["--token", "wrong"])?;
-    must_fail(&mut connector, PROMPT, &["token"])
+    must_fail(&mut connector, PROMPT, &["token-refused"])
 }
 
 fn wrong_token_listen(context: &Context<'_>) -> Verdict {
     let stage = usual(context)?;
     let server = stage.server(&["--token", "right"])?;
     let mut listener = stage.listen(&server.address, &["--allow-any"])?;
-    must_fail(&mut listener, PROMPT, &["token"])
+    must_fail(&mut listener, PROMPT, &["token-refused"])
 }
 
 fn right_token(context: &Context<'_>) -> Verdict {
@@ -146,7 +146,7 @@ fn secrets_differ(context: &Context<'_>) -> Verdict {
     registered(&listener)?;
     let mut connector =
         stage.connect(&server.address, &["--secret-file", &one.to_string_lossy()])?;
-    must_fail(&mut connector, SOON, &["secret"])
+    must_fail(&mut connector, SOON, &["untrusted"])
 }
 
 fn both_symmetric(context: &Context<'_>) -> Verdict {

@@ -47,7 +47,7 @@ fn no_server(context: &Context<'_>) -> Verdict {
     let mut server = stage.server(&[])?;
     server.running.kill();
     let mut connector = stage.connect(&server.address, &["--timeout", "10"])?;
-    must_fail(&mut connector, Duration::from_secs(15), &["server"])
+    must_fail(&mut connector, Duration::from_secs(15), &["no-server"])
 }
 
 fn killed_in_request(context: &Context<'_>) -> Verdict {
