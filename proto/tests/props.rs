@@ -1,0 +1,583 @@
+//! Properties that hold whatever happens: no panic, the contract of the crate
+//! page, no stream to anybody else.
+
+mod support;
+
+use proptest::prelude::*;
+use std::hash::Hasher;
+use std::time::Duration;
+
+use tcp_punch_proto::rendezvous::{Assist, AssistInput, AssistOutput, ServerConfig};
+use tcp_punch_proto::wire::{
+    AssistToken, Clear, ClientHello, Empty, Extensions, Frame, MAX_FRAME, ServerHello,
+    SessionPayload, ToPeer, ToServer, frame_len,
+};
+use tcp_punch_proto::{
+    Config, Decision, Endpoint, Event, Input, Instant, LinkFailure, LinkHandle, NoAccess, Output,
+    Peer,
+};
+
+use support::Says;
+use support::bench::{Bench, Manner, Op, op, secret};
+use support::client::{Client, Happens};
+use support::pipes::{How, Pipes, Tampering};
+
+/// For a longer search than every run can afford.
+fn scale() -> u32 {
+    let scale = std::env::var("TCP_PUNCH_CASES").ok();
+    scale.and_then(|scale| scale.parse().ok()).unwrap_or(1)
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases: cases * scale(),
+        failure_persistence: None,
+        max_shrink_iters: 2_000,
+        ..ProptestConfig::default()
+    }
+}
+
+fn says() -> impl Strategy<Value = Says> {
+    (0u8..5, any::<bool>()).prop_map(|(which, in_advance)| Says {
+        decision: match which {
+            0 => Decision::Refuse,
+            1 | 2 => Decision::Ask,
+            _ => Decision::Allow,
+        },
+        in_advance,
+    })
+}
+
+fn manner() -> impl Strategy<Value = Manner> {
+    let rarely = prop::bool::weighted(0.2);
+    (
+        any::<u8>(),
+        any::<bool>(),
+        0u8..4,
+        any::<bool>(),
+        rarely,
+        says(),
+    )
+        .prop_map(|(seed, at_once, assists, short_link, near, says)| Manner {
+            seed,
+            at_once,
+            assists,
+            short_link,
+            near,
+            says,
+        })
+}
+
+fn on_the_bench<const S: usize, const P: usize>(manner: Manner, ops: Vec<Op>) -> u64 {
+    let mut bench = Bench::<S, P>::new(manner);
+    // Most runs begin with a link that is up.
+    let begin = [Op::Start, Op::Connected(0)];
+    for op in begin.into_iter().chain(ops) {
+        bench.run(op);
+    }
+    bench.shut_down();
+    bench.watch.trace()
+}
+
+proptest! {
+    #![proptest_config(cases(2_000))]
+
+    #[test]
+    fn bytes_that_come_from_anywhere_are_read_or_refused(
+        code in 0x0Fu8..0x42,
+        mut bytes in prop::collection::vec(any::<u8>(), 0..600),
+    ) {
+        let _ = SessionPayload::decode(&bytes);
+        bytes.insert(0, code);
+        let mut out = [0; 2_048];
+        if let Ok(Some(message)) = ToServer::decode(&bytes) {
+            let len = message.encode(&mut out).unwrap();
+            prop_assert_eq!(ToServer::decode(&out[..len]), Ok(Some(message)));
+        }
+        if let Ok(Some(message)) = ToPeer::decode(&bytes) {
+            let len = message.encode(&mut out).unwrap();
+            prop_assert_eq!(ToPeer::decode(&out[..len]), Ok(Some(message)));
+        }
+        if let Ok(Some(message)) = Clear::decode(&bytes) {
+            let len = message.encode(&mut out).unwrap();
+            prop_assert_eq!(Clear::decode(&out[..len]), Ok(Some(message)));
+        }
+        bytes[0] = code % 4;
+        let _ = ClientHello::decode(&bytes).map(|hello| hello.common_version());
+        let _ = ServerHello::decode(&bytes);
+        if let [a, b, ..] = bytes[..] {
+            let _ = frame_len([a, b], usize::from(code));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(250))]
+
+    #[test]
+    fn a_small_peer_keeps_the_contract_whatever_happens(
+        manner in manner(),
+        ops in prop::collection::vec(op(), 0..120),
+    ) {
+        on_the_bench::<1, 3>(manner, ops);
+    }
+
+    #[test]
+    fn a_larger_peer_keeps_the_contract_whatever_happens(
+        manner in manner(),
+        ops in prop::collection::vec(op(), 0..160),
+    ) {
+        on_the_bench::<4, 8>(manner, ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(30))]
+
+    #[test]
+    fn the_same_inputs_give_the_same_outputs(
+        manner in manner(),
+        ops in prop::collection::vec(op(), 0..80),
+    ) {
+        let first = on_the_bench::<2, 5>(manner, ops.clone());
+        prop_assert_eq!(first, on_the_bench::<2, 5>(manner, ops));
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Pass(u64),
+    Ask(bool),
+    Accept(bool, u8),
+    Cancel(bool, u8),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => (0u64..400_000).prop_map(Act::Pass),
+        1 => (0u64..30_000_000).prop_map(Act::Pass),
+        3 => any::<bool>().prop_map(Act::Ask),
+        2 => any::<(bool, u8)>().prop_map(|(who, which)| Act::Accept(who, which)),
+        1 => any::<(bool, u8)>().prop_map(|(who, which)| Act::Cancel(who, which)),
+    ]
+}
+
+fn tampering() -> impl Strategy<Value = Tampering> {
+    let how = prop_oneof![
+        4 => any::<u16>().prop_map(How::Flip),
+        1 => any::<u16>().prop_map(How::Truncate),
+        1 => Just(How::Duplicate),
+        1 => Just(How::Drop),
+        1 => any::<u8>().prop_map(How::Insert),
+    ];
+    (0u8..6, any::<bool>(), 0u8..2, how).prop_map(|(conn, end, message, how)| Tampering {
+        conn,
+        end,
+        message,
+        how,
+    })
+}
+
+fn through_pipes(
+    says: [Says; 2],
+    tampering: Vec<Tampering>,
+    manner: (bool, bool),
+    acts: Vec<Act>,
+) -> (u64, usize) {
+    let mut pipes = Pipes::<3, 8>::new(says, tampering, manner.0, manner.1);
+    let now = pipes.now;
+    pipes.peers.iter_mut().for_each(|peer| peer.start(now));
+    pipes.settle();
+    let options = tcp_punch_proto::SessionOptions::default();
+    for act in acts {
+        let now = pipes.now;
+        let some =
+            |all: Vec<_>, which: u8| all.get(usize::from(which).checked_rem(all.len())?).copied();
+        match act {
+            Act::Pass(most) => pipes.pass(most),
+            Act::Ask(who) => {
+                let (who, other) = (usize::from(who), pipes.ids[usize::from(!who)]);
+                if let Ok(session) = pipes.peers[who].connect(now, other, &options) {
+                    pipes.watches[who].begun.insert(session);
+                }
+            }
+            Act::Accept(who, which) => {
+                let who = usize::from(who);
+                if let Some(session) = some(pipes.watches[who].asked.clone(), which) {
+                    let _ = pipes.peers[who].accept(now, session);
+                }
+            }
+            Act::Cancel(who, which) => {
+                let who = usize::from(who);
+                let all = pipes.watches[who].begun.iter().copied().collect();
+                if let Some(session) = some(all, which) {
+                    let _ = pipes.peers[who].cancel(now, session);
+                }
+            }
+        }
+        pipes.settle();
+    }
+    pipes.check();
+    pipes.shut_down();
+    let [a, b] = &pipes.watches;
+    (
+        a.trace() ^ b.trace().rotate_left(1),
+        a.verified() + b.verified(),
+    )
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    #[test]
+    fn streams_are_handed_to_the_right_two_and_to_nobody_else(
+        says in [says(), says()],
+        tampering in prop::collection::vec(tampering(), 0..4),
+        manner in any::<(bool, bool)>(),
+        acts in prop::collection::vec(act(), 0..40),
+    ) {
+        let (trace, _) = through_pipes(says, tampering.clone(), manner, acts.clone());
+        if acts.len() < 8 {
+            prop_assert_eq!(through_pipes(says, tampering, manner, acts).0, trace);
+        }
+    }
+}
+
+/// So that the property above is about something.
+#[test]
+fn the_pipes_lead_to_streams() {
+    for filtering in [false, true] {
+        for in_advance in [false, true] {
+            let says = Says {
+                decision: Decision::Allow,
+                in_advance,
+            };
+            let acts = [Act::Ask(false), Act::Ask(true), Act::Ask(false)];
+            let rest = core::iter::repeat_n(Act::Pass(300_000), 10);
+            let acts = acts.into_iter().chain(rest).collect();
+            let (_, verified) = through_pipes([says; 2], Vec::new(), (filtering, false), acts);
+            assert_eq!(verified, 6, "{filtering} {in_advance}");
+        }
+    }
+}
+
+fn event() -> impl Strategy<Value = Happens> {
+    let bytes = || prop::collection::vec(any::<u8>(), 0..60);
+    let some = || any::<u8>();
+    prop_oneof![
+        1 => (any::<u16>(), bytes()).prop_map(|(a, b)| Happens::Bytes(a, b)),
+        1 => bytes().prop_map(Happens::Plain),
+        9 => (some(), some(), any::<bool>()).prop_map(|(a, b, c)| Happens::Say(a, b, c)),
+        9 => (some(), some(), some(), any::<bool>())
+            .prop_map(|(a, b, c, d)| Happens::Routed(a, b, c, d)),
+        3 => (any::<bool>(), 1u16..6, 0u32..80).prop_map(|(a, b, c)| Happens::Observed(a, b, c)),
+        4 => (0u32..20_000_000).prop_map(Happens::Tick),
+        1 => Just(Happens::Replaced),
+        1 => Just(Happens::Drain),
+        1 => Just(Happens::Ended),
+    ]
+}
+
+fn any_link(registers: bool, consents: bool, events: Vec<Happens>) -> u64 {
+    let mut client = Client::new();
+    if registers {
+        client.register(consents);
+    }
+    for event in events {
+        client.happens(event);
+    }
+    client.happens(Happens::Ended);
+    assert!(client.closed, "a link that ended closes");
+    client.trace.finish()
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    #[test]
+    fn a_link_of_the_server_bears_anything(
+        registers in prop::bool::weighted(0.9),
+        consents in any::<bool>(),
+        events in prop::collection::vec(event(), 0..60),
+    ) {
+        let trace = any_link(registers, consents, events.clone());
+        if events.len() < 6 {
+            prop_assert_eq!(trace, any_link(registers, consents, events));
+        }
+    }
+
+    #[test]
+    fn an_assist_link_of_the_server_bears_anything(
+        events in prop::collection::vec((any::<u8>(), 0u16..80, any::<[u8; 8]>()), 0..40),
+    ) {
+        let config = ServerConfig::new(secret(0));
+        let mut now = Instant::ZERO;
+        let mut link = Assist::new(now, &config, 0, Endpoint::new([192, 0, 2, 1].into(), 1));
+        let (mut reads, mut closed) = (None, false);
+        let mut frame: Frame = [0; MAX_FRAME + 2];
+        for (what, head, bytes) in events {
+            match (what % 8, reads) {
+                (0, _) => {
+                    now = now.after(Duration::from_micros(u64::from(head) << 20));
+                    link.handle_timeout(now);
+                }
+                (1, _) => link.handle_input(now, AssistInput::Unroutable),
+                (2, _) if what > 200 => link.handle_input(now, AssistInput::Ended),
+                (_, Some(2)) => {
+                    let head = [7, 31, 2, head][usize::from(what % 4)];
+                    reads = None;
+                    link.handle_input(now, AssistInput::Received(&mut head.to_be_bytes()));
+                }
+                (_, Some(len)) => {
+                    let mut body = vec![0; len];
+                    let token = Clear::AssistToken(AssistToken {
+                        handle: LinkHandle(u64::from_be_bytes(bytes)),
+                        port: head,
+                        sequence: 1,
+                        mac: [3; 16],
+                        extensions: Extensions::NONE,
+                    });
+                    if what % 3 == 0 {
+                        let _ = token.encode(&mut body);
+                    } else if what % 3 == 1 {
+                        let _ = Clear::AssistKeepAlive(Empty::default()).encode(&mut body);
+                    }
+                    reads = None;
+                    link.handle_input(now, AssistInput::Received(&mut body));
+                }
+                (_, None) => {}
+            }
+            let mut outputs = 0;
+            loop {
+                outputs += 1;
+                prop_assert!(outputs < 20);
+                let output = link.poll_output(&mut frame);
+                prop_assert!(!closed || matches!(output, AssistOutput::Wait(None)), "{:?}", output);
+                match output {
+                    AssistOutput::Read { exactly } => {
+                        prop_assert_eq!(reads.replace(exactly), None);
+                        prop_assert!((1..=64).contains(&exactly));
+                    }
+                    AssistOutput::Send { data } => prop_assert!(!data.is_empty()),
+                    AssistOutput::Route(_) => {}
+                    AssistOutput::Close(_) => closed = true,
+                    AssistOutput::Wait(next) => {
+                        prop_assert!(next.is_none_or(|at| at > now) || what % 8 != 0);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+type Small = Peer<NoAccess, 1, 3>;
+
+fn small(config: Config) -> Small {
+    Peer::new(config, NoAccess, secret(1), secret(0).public(), [1; 32])
+}
+
+/// Answers what can be answered at once; gives what it was asked, as text, and
+/// the events.
+fn answered(peer: &mut Small, now: Instant, server: Endpoint) -> (Vec<String>, Vec<Event>) {
+    let mut frame: Frame = [0; MAX_FRAME + 2];
+    let (mut asked, mut events, mut reading) = (Vec::new(), Vec::new(), false);
+    loop {
+        let output = peer.poll_output(&mut frame);
+        asked.push(format!("{output:?}"));
+        match output {
+            Output::Listen { id, mut local } => {
+                local.port = 40_000 + asked.len() as u16;
+                peer.handle_input(now, Input::Listening { id, local });
+            }
+            Output::Resolve { id } => {
+                let addresses = &[server];
+                peer.handle_input(now, Input::Resolved { id, addresses });
+            }
+            Output::Dial { id, local, .. } => {
+                peer.handle_input(now, Input::Connected { id, local });
+            }
+            Output::Event(event) => events.push(event),
+            Output::Wait(_) => return (asked, events),
+            Output::Read { id, .. } => {
+                // The server, or anybody on the way: another version, please.
+                let data = &mut [[0, 2], ServerHello::reject(2)][usize::from(reading)];
+                reading = !reading;
+                peer.handle_input(now, Input::Received { id, data });
+            }
+            Output::Unlisten { .. }
+            | Output::Send { .. }
+            | Output::Close { .. }
+            | Output::HandOver(_) => {}
+        }
+    }
+}
+
+#[test]
+fn a_reject_that_proves_nothing_does_not_end_the_link_for_good() {
+    let mut peer = small(Config::default());
+    let now = Instant::from_millis(1);
+    peer.start(now);
+    let (_, events) = answered(&mut peer, now, Endpoint::new([203, 0, 113, 1].into(), 1));
+    let [Event::LinkDown { reason, retry_in }] = events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(reason, LinkFailure::Version);
+    assert!(
+        retry_in.is_some(),
+        "anybody on the path can send this frame"
+    );
+}
+
+#[test]
+fn a_family_counts_however_many_addresses_the_other_has() {
+    let hosts = [
+        "192.168.1.2",
+        "172.17.0.1",
+        "172.18.0.1",
+        "172.19.0.1",
+        "2001:db8::2",
+    ];
+    let hosts = hosts.map(|ip| ip.parse().unwrap());
+    let mut peer = small(Config::default());
+    let now = Instant::from_millis(1);
+    peer.handle_input(now, Input::HostAddresses(&hosts));
+    peer.start(now);
+    let server = Endpoint::new("2001:db8::1".parse().unwrap(), 1);
+    let (asked, _) = answered(&mut peer, now, server);
+    assert!(
+        asked.iter().any(|what| what.starts_with("Dial")),
+        "{asked:#?}"
+    );
+}
+
+#[test]
+fn a_peer_that_starts_again_after_a_shutdown_listens() {
+    let mut peer = small(Config::default());
+    let now = Instant::from_millis(1);
+    let server = Endpoint::new([203, 0, 113, 1].into(), 1);
+    peer.start(now);
+    let _ = answered(&mut peer, now, server);
+    peer.shutdown(now);
+    let _ = answered(&mut peer, now, server);
+    peer.start(now);
+    let (asked, _) = answered(&mut peer, now, server);
+    assert!(
+        asked.iter().any(|what| what.starts_with("Listen")),
+        "{asked:#?}"
+    );
+}
+
+#[test]
+fn a_listener_that_never_came_does_not_end_a_later_attempt() {
+    let config = Config::builder().link_deadline(Duration::from_secs(4));
+    let mut peer = small(config.build().unwrap());
+    let mut frame: Frame = [0; MAX_FRAME + 2];
+    let mut now = Instant::from_millis(1);
+    let (mut listens, mut connected) = (0, false);
+    peer.start(now);
+    while now < Instant::from_millis(7_000) {
+        match peer.poll_output(&mut frame) {
+            Output::Listen { id, mut local } => {
+                listens += 1;
+                if listens > 1 {
+                    local.port = 40_000;
+                    peer.handle_input(now, Input::Listening { id, local });
+                }
+            }
+            Output::Resolve { id } => {
+                let addresses = &[Endpoint::new([203, 0, 113, 1].into(), 1)];
+                peer.handle_input(now, Input::Resolved { id, addresses });
+            }
+            Output::Dial { id, local, .. } => {
+                connected = true;
+                peer.handle_input(now, Input::Connected { id, local });
+            }
+            Output::Event(event) => assert!(!connected, "at {now}: {event:?}"),
+            Output::Wait(next) => {
+                now = next.unwrap();
+                peer.handle_timeout(now);
+            }
+            Output::Unlisten { .. }
+            | Output::Read { .. }
+            | Output::Send { .. }
+            | Output::Close { .. }
+            | Output::HandOver(_) => {}
+        }
+    }
+}
+
+const QUIET: Manner = Manner {
+    seed: 2,
+    at_once: true,
+    assists: 2,
+    short_link: false,
+    near: false,
+    says: Says {
+        decision: Decision::Allow,
+        in_advance: true,
+    },
+};
+
+#[test]
+fn a_server_cannot_send_assist_links_just_anywhere() {
+    let mut bench = Bench::<1, 3>::new(QUIET);
+    let nowhere = ["127.0.0.1:22", "224.0.0.1:80", "0.0.0.0:1", "192.0.2.1:0"];
+    bench.assists = nowhere
+        .iter()
+        .map(|at| at.parse::<std::net::SocketAddr>().unwrap().into())
+        .collect();
+    bench.run(Op::Start);
+    bench.run(Op::Connected(0));
+    let wrong: Vec<_> = bench
+        .dialled
+        .iter()
+        .filter(|at| bench.assists.contains(at))
+        .collect();
+    assert!(wrong.is_empty(), "dialled: {wrong:?}");
+}
+
+/// "Inputs that an output causes at once [...] may be fed in the middle of it".
+#[test]
+fn a_responder_proves_itself_also_where_the_dial_succeeds_at_once() {
+    let mut bench = Bench::<1, 3>::new(Manner {
+        near: true,
+        ..QUIET
+    });
+    bench.run(Op::Start);
+    bench.run(Op::Notify(true, 0, 1));
+    bench.run(Op::Deadline);
+    let [hello] = &bench.hellos[..] else {
+        panic!("{:?}", bench.hellos)
+    };
+    let Ok(Some(Clear::StreamHello(hello))) = Clear::decode(hello) else {
+        panic!("{hello:?}")
+    };
+    assert!(
+        !hello.noise.is_empty() && hello.mac.len() == 16,
+        "{hello:?}"
+    );
+}
+
+/// A stranger can know a session's id: our own hello tells it to whoever has
+/// the address of a candidate in our network.
+#[test]
+fn strangers_who_prove_nothing_leave_room_for_the_other_side() {
+    let mut bench = Bench::<1, 8>::new(QUIET);
+    bench.run(Op::Start);
+    bench.run(Op::Connected(0));
+    bench.run(Op::Notify(true, 0, 1));
+    for from in 0..5 {
+        bench.run(Op::Accepted(0, from));
+        let stranger = bench.reading().len() - 1;
+        bench.run(Op::Greet(stranger as u8, 0, false, Vec::new()));
+    }
+    let before = bench.hellos.len();
+    assert_eq!(before, 5, "each was answered");
+    // The dial to the true other side comes through, long after.
+    bench.run(Op::Tick(6_000_000));
+    for _ in 0..12 {
+        bench.run(Op::Connected(0));
+    }
+    assert!(bench.hellos.len() > before, "no room for who was dialled");
+}

@@ -1,0 +1,617 @@
+//! Two peers and an honest server, joined by pipes without delay, and somebody
+//! in the middle of some of them.
+
+use std::collections::BTreeMap;
+
+use tcp_punch_proto::noise::{RecordKind, RecordOpener, Role, SecretKey};
+use tcp_punch_proto::rendezvous::{
+    Assist, AssistInput, AssistOutput, Link, LinkInput, LinkOutput, Routed, ServerConfig,
+};
+use tcp_punch_proto::wire::{Frame, MAX_FRAME};
+use tcp_punch_proto::{
+    Config, Endpoint, Failure, HandOver, Input, Instant, LinkHandle, ListenerId, Output, Peer,
+    PeerId, SocketId,
+};
+
+use super::Says;
+use super::bench::secret;
+use super::watch::{Phase, Watch};
+
+/// What somebody in the middle does to a stream between the peers.
+#[derive(Clone, Debug)]
+pub(crate) struct Tampering {
+    /// Of the connections between peers, this one.
+    pub(crate) conn: u8,
+    /// From which end.
+    pub(crate) end: bool,
+    /// Which of its messages.
+    pub(crate) message: u8,
+    pub(crate) how: How,
+}
+
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum How {
+    Flip(u16),
+    Truncate(u16),
+    Duplicate,
+    Drop,
+    Insert(u8),
+}
+
+#[derive(Copy, Clone, Debug)]
+enum End {
+    Peer(usize, SocketId),
+    Link(usize),
+    Assist(usize),
+}
+
+struct Conn {
+    ends: [End; 2],
+    /// What each end has yet to read.
+    bytes: [Vec<u8>; 2],
+    sent: [u8; 2],
+    /// Whether what this end sent arrives otherwise.
+    tampered: [bool; 2],
+    closed: bool,
+    between_peers: Option<u8>,
+}
+
+struct Server {
+    config: ServerConfig,
+    links: Vec<(Link, Option<usize>)>,
+    assists: Vec<(Assist, Option<usize>)>,
+    peers: BTreeMap<PeerId, usize>,
+}
+
+struct Dial {
+    peer: usize,
+    id: SocketId,
+    port: u16,
+    remote: Endpoint,
+}
+
+/// A stream that a peer handed over.
+pub(crate) struct Handed {
+    pub(crate) conn: usize,
+    pub(crate) end: usize,
+    pub(crate) peer: usize,
+    pub(crate) over: HandOver,
+}
+
+pub(crate) struct Pipes<const S: usize, const P: usize> {
+    pub(crate) peers: [Peer<Says, S, P>; 2],
+    pub(crate) watches: [Watch; 2],
+    pub(crate) now: Instant,
+    pub(crate) ids: [PeerId; 2],
+    server: Server,
+    conns: Vec<Conn>,
+    dials: Vec<Dial>,
+    listeners: Vec<(usize, u16, ListenerId)>,
+    pub(crate) handed: Vec<Handed>,
+    tampering: Vec<Tampering>,
+    next_port: u16,
+    between_peers: u8,
+    /// A SYN passes only where one left towards it before.
+    filtering: bool,
+    at_once: bool,
+}
+
+const SERVER: [u8; 4] = [203, 0, 113, 1];
+
+fn read(phase: Option<&Phase>) -> Option<usize> {
+    match phase {
+        Some(Phase::Up(len)) => *len,
+        Some(Phase::Dialling | Phase::Over) | None => None,
+    }
+}
+
+impl<const S: usize, const P: usize> Pipes<S, P> {
+    pub(crate) fn new(
+        says: [Says; 2],
+        tampering: Vec<Tampering>,
+        filtering: bool,
+        at_once: bool,
+    ) -> Self {
+        let key = SecretKey::from_bytes([99; 32]);
+        let public = key.public();
+        let assists = [3_479, 3_480].map(|port| Endpoint::new(SERVER.into(), port));
+        let config = ServerConfig::new(key).assists(&assists).unwrap();
+        let peer = |number: u8, says| {
+            Peer::new(
+                Config::default(),
+                says,
+                secret(number),
+                public,
+                [number; 32],
+            )
+        };
+        let [a, b] = says;
+        let peers = [peer(1, a), peer(2, b)];
+        let ids = [peers[0].id(), peers[1].id()];
+        Self {
+            peers,
+            watches: Default::default(),
+            now: Instant::from_millis(1),
+            ids,
+            server: Server {
+                config,
+                links: Vec::new(),
+                assists: Vec::new(),
+                peers: BTreeMap::new(),
+            },
+            conns: Vec::new(),
+            dials: Vec::new(),
+            listeners: Vec::new(),
+            handed: Vec::new(),
+            tampering,
+            next_port: 40_000,
+            between_peers: 0,
+            filtering,
+            at_once,
+        }
+    }
+
+    fn ip(peer: usize) -> std::net::IpAddr {
+        [198, 51, 100, peer as u8 + 1].into()
+    }
+
+    /// Lets everything happen that happens without time passing.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..2_000 {
+            let mut busy = false;
+            for peer in 0..2 {
+                busy |= self.drain_peer(peer);
+            }
+            busy |= self.match_dials();
+            busy |= self.carry();
+            if !busy {
+                return;
+            }
+        }
+        panic!("it does not settle");
+    }
+
+    /// Then on to the next deadline, at most this much later.
+    pub(crate) fn pass(&mut self, most: u64) {
+        let end = Instant::from_micros(self.now.as_micros() + most);
+        let next = self.watches.iter().filter_map(|watch| watch.next).min();
+        self.now = next.map_or(end, |next| next.max(self.now).min(end));
+        for peer in &mut self.peers {
+            peer.handle_timeout(self.now);
+        }
+        for index in 0..self.server.links.len() {
+            self.server.links[index]
+                .0
+                .handle_timeout(self.now, &self.server.config);
+            self.drain_link(index);
+        }
+        for index in 0..self.server.assists.len() {
+            self.server.assists[index].0.handle_timeout(self.now);
+            self.drain_assist(index);
+        }
+        self.settle();
+    }
+
+    fn drain_peer(&mut self, who: usize) -> bool {
+        let mut busy = false;
+        let (now, at_once) = (self.now, self.at_once);
+        let mut todo = Vec::new();
+        let Self {
+            peers,
+            watches,
+            listeners,
+            dials,
+            conns,
+            handed,
+            next_port,
+            tampering,
+            ..
+        } = self;
+        watches[who].drain(&mut peers[who], now, |_, peer, output| {
+            busy = true;
+            match output {
+                Output::Resolve { id } => {
+                    let addresses = &[Endpoint::new(SERVER.into(), 3_478)];
+                    peer.handle_input(now, Input::Resolved { id, addresses });
+                }
+                Output::Listen { id, mut local } => {
+                    if local.port == 0 {
+                        *next_port += 1;
+                        local.port = *next_port;
+                    }
+                    listeners.push((who, local.port, id));
+                    if at_once {
+                        peer.handle_input(now, Input::Listening { id, local });
+                    } else {
+                        todo.push((id, local));
+                    }
+                }
+                Output::Unlisten { id } => {
+                    listeners.retain(|known| (known.0, known.2) != (who, id))
+                }
+                Output::Dial {
+                    id, local, remote, ..
+                } => {
+                    let port = local.port;
+                    dials.push(Dial {
+                        peer: who,
+                        id,
+                        port,
+                        remote,
+                    });
+                }
+                Output::Send { id, data } => {
+                    send(conns, who, id, data, tampering);
+                }
+                Output::Close { id, .. } => {
+                    dials.retain(|dial| (dial.peer, dial.id) != (who, id));
+                    close(conns, who, id);
+                }
+                Output::HandOver(over) => {
+                    let (conn, end) = find(conns, who, over.id).expect("it is connected");
+                    handed.push(Handed {
+                        conn,
+                        end,
+                        peer: who,
+                        over,
+                    });
+                }
+                Output::Event(_) | Output::Read { .. } | Output::Wait(_) => {}
+            }
+        });
+        for (id, local) in todo {
+            self.peers[who].handle_input(now, Input::Listening { id, local });
+        }
+        busy
+    }
+
+    fn match_dials(&mut self) -> bool {
+        let server = |dial: &Dial| dial.remote.ip == std::net::IpAddr::from(SERVER);
+        if let Some(index) = self.dials.iter().position(server) {
+            let dial = self.dials.remove(index);
+            let from = Endpoint::new(Self::ip(dial.peer), dial.port);
+            let number = self.conns.len();
+            let end = if dial.remote.port == 3_478 {
+                let index = self.server.links.len();
+                let link = Link::new(
+                    self.now,
+                    &self.server.config,
+                    from,
+                    index as u64 + 1,
+                    LinkHandle(index as u64),
+                    [index as u8; 32],
+                );
+                self.server.links.push((link, Some(number)));
+                End::Link(index)
+            } else {
+                let index = self.server.assists.len();
+                let which = (dial.remote.port - 3_479) as u8;
+                let assist = Assist::new(self.now, &self.server.config, which, from);
+                self.server.assists.push((assist, Some(number)));
+                End::Assist(index)
+            };
+            self.join(End::Peer(dial.peer, dial.id), end, None);
+            self.up(&dial);
+            match end {
+                End::Link(index) => self.drain_link(index),
+                End::Assist(index) => self.drain_assist(index),
+                End::Peer(..) => {}
+            }
+            return true;
+        }
+        for index in 0..self.dials.len() {
+            let dial = &self.dials[index];
+            let own = Endpoint::new(Self::ip(dial.peer), dial.port);
+            let crossing = self.dials.iter().position(|other| {
+                other.peer != dial.peer
+                    && dial.remote == Endpoint::new(Self::ip(other.peer), other.port)
+                    && other.remote == own
+            });
+            if let Some(other) = crossing {
+                let (low, high) = (index.min(other), index.max(other));
+                let b = self.dials.remove(high);
+                let a = self.dials.remove(low);
+                self.join(End::Peer(a.peer, a.id), End::Peer(b.peer, b.id), Some(()));
+                self.up(&a);
+                self.up(&b);
+                return true;
+            }
+            let listener = self.listeners.iter().copied().find(|(peer, port, _)| {
+                *peer != dial.peer && dial.remote == Endpoint::new(Self::ip(*peer), *port)
+            });
+            if let (false, Some((peer, port, listener))) = (self.filtering, listener) {
+                let dial = self.dials.remove(index);
+                let id = self.peers[peer].new_socket_id();
+                self.watches[peer].sockets.insert(id, Phase::Up(None));
+                self.join(End::Peer(dial.peer, dial.id), End::Peer(peer, id), Some(()));
+                self.up(&dial);
+                let local = Endpoint::new(Self::ip(peer), port);
+                self.peers[peer].handle_input(
+                    self.now,
+                    Input::Accepted {
+                        listener,
+                        id,
+                        local,
+                        remote: own,
+                    },
+                );
+                return true;
+            }
+        }
+        false
+    }
+
+    fn join(&mut self, a: End, b: End, between_peers: Option<()>) {
+        let between_peers = between_peers.map(|()| self.between_peers);
+        if between_peers.is_some() {
+            self.between_peers = self.between_peers.wrapping_add(1);
+        }
+        self.conns.push(Conn {
+            ends: [a, b],
+            bytes: Default::default(),
+            sent: [0; 2],
+            tampered: [false; 2],
+            closed: false,
+            between_peers,
+        });
+    }
+
+    fn up(&mut self, dial: &Dial) {
+        let id = dial.id;
+        let known = self.watches[dial.peer].sockets.get_mut(&id).unwrap();
+        if *known == Phase::Dialling {
+            *known = Phase::Up(None);
+            let local = Endpoint::new(Self::ip(dial.peer), dial.port);
+            self.peers[dial.peer].handle_input(self.now, Input::Connected { id, local });
+        }
+    }
+
+    /// Delivers to the peers what they read, one thing.
+    fn carry(&mut self) -> bool {
+        for conn in 0..self.conns.len() {
+            for end in 0..2 {
+                let End::Peer(peer, id) = self.conns[conn].ends[end] else {
+                    continue;
+                };
+                let Some(len) = read(self.watches[peer].sockets.get(&id)) else {
+                    continue;
+                };
+                let bytes = &mut self.conns[conn].bytes[end];
+                if bytes.len() >= len {
+                    let mut data: Vec<u8> = bytes.drain(..len).collect();
+                    self.watches[peer].sockets.insert(id, Phase::Up(None));
+                    let data = &mut data;
+                    self.peers[peer].handle_input(self.now, Input::Received { id, data });
+                    return true;
+                }
+                if self.conns[conn].closed {
+                    self.watches[peer].sockets.insert(id, Phase::Over);
+                    let failure = Some(Failure::Reset);
+                    self.peers[peer].handle_input(self.now, Input::Ended { id, failure });
+                    return true;
+                }
+            }
+        }
+        for index in 0..self.server.links.len() {
+            let Some(conn) = self.server.links[index].1 else {
+                continue;
+            };
+            if self.conns[conn].closed {
+                self.server.links[index].0.handle_input(
+                    self.now,
+                    &self.server.config,
+                    LinkInput::Ended,
+                );
+                self.drain_link(index);
+                return true;
+            }
+            if let Some(mut data) = self.frame(conn) {
+                let input = LinkInput::Received(&mut data);
+                let (link, _) = &mut self.server.links[index];
+                link.handle_input(self.now, &self.server.config, input);
+                self.drain_link(index);
+                return true;
+            }
+        }
+        for index in 0..self.server.assists.len() {
+            let Some(conn) = self.server.assists[index].1 else {
+                continue;
+            };
+            if let Some(mut data) = self.frame(conn) {
+                let (assist, _) = &mut self.server.assists[index];
+                assist.handle_input(self.now, AssistInput::Received(&mut data));
+                self.drain_assist(index);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Header and body follow each other, and the server reads as they come.
+    fn frame(&mut self, conn: usize) -> Option<Vec<u8>> {
+        let Conn { bytes, sent, .. } = &mut self.conns[conn];
+        let [_, bytes] = bytes;
+        // `sent` of the server's end tells what it reads next.
+        let want = usize::from(sent[1]);
+        let len = if want == 0 {
+            2
+        } else {
+            let [a, b] = bytes.get(..2)?.try_into().ok()?;
+            usize::from(u16::from_be_bytes([a, b]))
+        };
+        if want == 0 {
+            let header = bytes.get(..len)?.to_vec();
+            sent[1] = 1;
+            return Some(header);
+        }
+        let body = bytes.get(2..2 + len)?.to_vec();
+        bytes.drain(..2 + len);
+        sent[1] = 0;
+        Some(body)
+    }
+
+    fn drain_link(&mut self, index: usize) {
+        let mut frame: Frame = [0; MAX_FRAME + 2];
+        for _ in 0..100 {
+            let (link, conn) = &mut self.server.links[index];
+            match link.poll_output(&self.server.config, &mut frame) {
+                LinkOutput::Wait(_) => return,
+                LinkOutput::Read { .. } | LinkOutput::Event(_) => {}
+                LinkOutput::Send { data } => {
+                    if let Some(conn) = *conn {
+                        self.conns[conn].bytes[0].extend(data);
+                    }
+                }
+                LinkOutput::Register { peer, .. } => {
+                    if let Some(old) = self.server.peers.insert(peer, index) {
+                        let (link, _) = &mut self.server.links[old];
+                        link.handle_input(self.now, &self.server.config, LinkInput::Replaced);
+                        self.drain_link(old);
+                    }
+                }
+                LinkOutput::Route(routed) => self.route(index, routed),
+                LinkOutput::Close(_) => {
+                    if let Some(conn) = conn.take() {
+                        self.conns[conn].closed = true;
+                    }
+                    self.server.peers.retain(|_, link| *link != index);
+                }
+            }
+        }
+        panic!("a link that does not end its drain");
+    }
+
+    fn route(&mut self, from: usize, routed: Routed) {
+        let to = self.server.peers.get(&routed.to).copied();
+        let (index, input) = match to {
+            Some(to) => (to, LinkInput::Routed(routed)),
+            None => (from, LinkInput::Unroutable(routed)),
+        };
+        let (link, _) = &mut self.server.links[index];
+        link.handle_input(self.now, &self.server.config, input);
+        if index != from {
+            self.drain_link(index);
+        }
+    }
+
+    fn drain_assist(&mut self, index: usize) {
+        let mut frame: Frame = [0; MAX_FRAME + 2];
+        for _ in 0..20 {
+            let (assist, conn) = &mut self.server.assists[index];
+            match assist.poll_output(&mut frame) {
+                AssistOutput::Wait(_) => return,
+                AssistOutput::Read { .. } => {}
+                AssistOutput::Send { data } => {
+                    if let Some(conn) = *conn {
+                        self.conns[conn].bytes[0].extend(data);
+                    }
+                }
+                AssistOutput::Route(seen) => {
+                    let link = seen.handle.0 as usize;
+                    let (machine, _) = &mut self.server.links[link];
+                    let input = LinkInput::Observed(seen);
+                    machine.handle_input(self.now, &self.server.config, input);
+                    self.drain_link(link);
+                }
+                AssistOutput::Close(_) => {
+                    if let Some(conn) = conn.take() {
+                        self.conns[conn].closed = true;
+                    }
+                }
+            }
+        }
+        panic!("an assist link that does not end its drain");
+    }
+
+    pub(crate) fn shut_down(&mut self) {
+        for peer in 0..2 {
+            self.peers[peer].shutdown(self.now);
+        }
+        self.settle();
+        for watch in &self.watches {
+            watch.is_all_over();
+        }
+    }
+
+    /// Every stream that was handed over is the right one.
+    pub(crate) fn check(&mut self) {
+        for first in 0..self.handed.len() {
+            let one = &self.handed[first];
+            let conn = &self.conns[one.conn];
+            assert!(conn.between_peers.is_some(), "not to the server");
+            let other_end = 1 - one.end;
+            // What it was told proved who is there.
+            assert!(
+                !conn.tampered[other_end],
+                "{:?} went to a stream that was tampered with",
+                one.over
+            );
+            assert_eq!(one.over.peer, self.ids[1 - one.peer], "the right peer");
+            if one.over.role == Role::Responder {
+                assert!(!conn.tampered[one.end], "it heard our hello");
+            }
+            let twin = self
+                .handed
+                .iter()
+                .position(|other| other.over.session == one.over.session && other.peer != one.peer);
+            let Some(second) = twin else { continue };
+            let two = &self.handed[second];
+            assert_eq!(one.conn, two.conn, "both took the same stream");
+            assert_eq!(one.over.handshake_hash, two.over.handshake_hash);
+            assert_eq!(one.over.role, two.over.role.other());
+            assert_eq!(one.over.mode, two.over.mode);
+            let [one, two] = self.handed.get_disjoint_mut([first, second]).unwrap();
+            let mut sealed = [0; 64];
+            let sealer = &mut one.over.records.sealer;
+            let len = sealer.seal(RecordKind::Data, b"one", &mut sealed).unwrap();
+            let (head, body) = sealed[..len].split_at_mut(2);
+            let head = [head[0], head[1]];
+            assert_eq!(RecordOpener::body_len(head), Ok(body.len()));
+            let (kind, data) = two.over.records.opener.open(head, body).unwrap();
+            assert_eq!((kind, &*data), (RecordKind::Data, &b"one"[..]));
+        }
+    }
+}
+
+fn find(conns: &[Conn], who: usize, id: SocketId) -> Option<(usize, usize)> {
+    conns.iter().enumerate().find_map(|(index, conn)| {
+        let end = conn.ends.iter().position(
+            |end| matches!(end, End::Peer(peer, known) if (*peer, *known) == (who, id)),
+        )?;
+        Some((index, end))
+    })
+}
+
+fn close(conns: &mut [Conn], who: usize, id: SocketId) {
+    if let Some((conn, _)) = find(conns, who, id) {
+        conns[conn].closed = true;
+    }
+}
+
+fn send(conns: &mut [Conn], who: usize, id: SocketId, data: &[u8], tampering: &[Tampering]) {
+    let (conn, end) = find(conns, who, id).expect("it is connected");
+    let conn = &mut conns[conn];
+    let mut data = data.to_vec();
+    if let Some(number) = conn.between_peers {
+        let message = conn.sent[end];
+        conn.sent[end] = message.saturating_add(1);
+        let done = tampering.iter().find(|done| {
+            (done.conn, usize::from(done.end), done.message) == (number, end, message)
+        });
+        if let Some(done) = done {
+            // A copy behind the last message is for the application's records.
+            conn.tampered[end] |= !matches!(done.how, How::Duplicate);
+            match done.how {
+                How::Flip(bit) => {
+                    let bit = usize::from(bit) % (data.len() * 8);
+                    data[bit / 8] ^= 1 << (bit % 8);
+                }
+                How::Truncate(len) => data.truncate(usize::from(len) % data.len()),
+                How::Duplicate => data.extend(data.clone()),
+                How::Drop => data.clear(),
+                How::Insert(byte) => data.insert(0, byte),
+            }
+        }
+    }
+    conn.bytes[1 - end].extend(data);
+}
