@@ -179,24 +179,45 @@ impl Scope {
     }
 }
 
-/// Whether an endpoint may be dialled on somebody's word.
-///
-/// Both the server (before it passes a candidate on) and the peer (before it
-/// dials) ask this, so that neither becomes a tool for reaching third parties:
-/// loopback only where the configuration says so (tests, demo), private ranges
-/// only for host candidates or where the server itself lives in one.
-pub fn may_dial(candidate: &Candidate, allow_loopback: bool) -> bool {
-    if candidate.endpoint.port == 0 {
-        return false;
+/// What decides whether an endpoint may be dialled on the server's word, so that
+/// a lying server cannot make a peer a tool for reaching third parties.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct DialRules {
+    /// Loopback addresses may be dialled: tests, demo.
+    pub allow_loopback: bool,
+    /// We can tell by ourselves that the server is in our private network: its
+    /// own address is private, or it saw us under one that we really have.
+    pub private_server: bool,
+    /// Both peers have the same outer address, as far as the server tells.
+    pub together: bool,
+}
+
+impl DialRules {
+    /// Whether this candidate may be dialled: global addresses only if the
+    /// server saw them, private ones only in a private network that both are in.
+    pub fn allow(self, candidate: &Candidate) -> bool {
+        if candidate.endpoint.port == 0 {
+            return false;
+        }
+        match (Scope::of(candidate.endpoint.ip), candidate.kind) {
+            (Scope::Unusable, _) | (Scope::Global, CandidateKind::Host) => false,
+            (Scope::Loopback, _) => self.allow_loopback,
+            (Scope::Global, CandidateKind::Mapped) => true,
+            (Scope::Private, CandidateKind::Mapped) => self.private_server || self.together,
+            (Scope::Private, CandidateKind::Host) => self.together,
+        }
     }
-    match (Scope::of(candidate.endpoint.ip), candidate.kind) {
-        (Scope::Unusable, _) => false,
-        (Scope::Loopback, _) => allow_loopback,
-        // A mapped endpoint was seen by the server, so a private one means that
-        // server and peers share a private network.
-        (Scope::Global | Scope::Private, CandidateKind::Mapped) => true,
-        (Scope::Private, CandidateKind::Host) => true,
-        (Scope::Global, CandidateKind::Host) => false,
+
+    /// Whether an assist endpoint may be dialled.
+    pub fn allow_assist(self, endpoint: Endpoint) -> bool {
+        let here = Self {
+            together: false,
+            ..self
+        };
+        here.allow(&Candidate {
+            kind: CandidateKind::Mapped,
+            endpoint,
+        })
     }
 }
 
@@ -238,31 +259,49 @@ mod tests {
     }
 
     #[test]
-    fn a_host_candidate_never_names_a_global_address() {
-        let candidate = |kind, text: &str| Candidate {
-            kind,
-            endpoint: Endpoint::new(ip(text), 1),
+    fn who_may_be_dialled_by_table() {
+        use CandidateKind::{Host, Mapped};
+        const STRICT: DialRules = DialRules {
+            allow_loopback: false,
+            private_server: false,
+            together: false,
         };
-        assert!(!may_dial(&candidate(CandidateKind::Host, "8.8.8.8"), true));
-        assert!(may_dial(
-            &candidate(CandidateKind::Mapped, "8.8.8.8"),
-            false
-        ));
-        assert!(may_dial(
-            &candidate(CandidateKind::Host, "192.168.1.2"),
-            false
-        ));
-        assert!(!may_dial(
-            &candidate(CandidateKind::Mapped, "127.0.0.1"),
-            false
-        ));
-        assert!(may_dial(
-            &candidate(CandidateKind::Mapped, "127.0.0.1"),
-            true
-        ));
-        let mut no_port = candidate(CandidateKind::Mapped, "8.8.8.8");
-        no_port.endpoint.port = 0;
-        assert!(!may_dial(&no_port, true));
+        let near = DialRules {
+            private_server: true,
+            ..STRICT
+        };
+        let together = DialRules {
+            together: true,
+            ..STRICT
+        };
+        let local = DialRules {
+            allow_loopback: true,
+            ..STRICT
+        };
+        for (kind, text, allowed) in [
+            (Mapped, "8.8.8.8", [true, true, true, true]),
+            (Host, "8.8.8.8", [false, false, false, false]),
+            (Mapped, "192.168.1.2", [false, true, true, false]),
+            (Host, "192.168.1.2", [false, false, true, false]),
+            (Mapped, "127.0.0.1", [false, false, false, true]),
+            (Host, "::1", [false, false, false, true]),
+            (Mapped, "224.0.0.1", [false, false, false, false]),
+            (Mapped, "169.254.0.1", [false, false, false, false]),
+        ] {
+            let candidate = Candidate {
+                kind,
+                endpoint: Endpoint::new(ip(text), 1),
+            };
+            let got = [STRICT, near, together, local].map(|rules| rules.allow(&candidate));
+            assert_eq!(got, allowed, "{kind:?} {text}");
+            let no_port = Candidate {
+                kind,
+                endpoint: Endpoint::new(ip(text), 0),
+            };
+            assert!(!local.allow(&no_port) && !together.allow(&no_port));
+        }
+        assert!(!together.allow_assist(Endpoint::new(ip("192.168.1.2"), 1)));
+        assert!(near.allow_assist(Endpoint::new(ip("192.168.1.2"), 1)));
     }
 
     #[test]

@@ -276,9 +276,10 @@ pub enum LinkFailure {
 }
 
 impl LinkFailure {
-    /// Whether trying again by itself makes no sense.
+    /// Whether trying again by itself makes no sense. Only what the server
+    /// said inside the encrypted link is final: a clear word can be anybody's.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::TokenRefused | Self::Replaced | Self::Version)
+        matches!(self, Self::TokenRefused | Self::Replaced)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What every part of a peer machine needs: time, configuration, randomness,
 //! and the queue of what is to be done.
 
-use crate::addr::{Family, MAX_HOST_ADDRESSES, Scope};
+use crate::addr::{Family, Scope};
 use crate::config::Config;
 use crate::id::{IdSource, PeerId, SocketId};
 use crate::noise::{Entropy, Jitter, SecretKey};
@@ -24,9 +24,12 @@ pub(crate) struct Core {
     pub(crate) out: Outbox,
     /// The main link's socket, while the server knows us.
     pub(crate) server: Option<SocketId>,
-    /// Private addresses of the host, which may become host candidates, and
-    /// whatever else helps to see that there is no NAT.
+    /// Private addresses of the host, which may become host candidates.
     pub(crate) hosts: Hosts,
+    /// They changed since the server was told.
+    pub(crate) hosts_untold: bool,
+    /// Whether the host has IPv4 and IPv6.
+    families: [bool; 2],
     /// Outcomes for ids that are not, or no longer, known.
     pub(crate) late: u32,
 }
@@ -46,8 +49,16 @@ impl Core {
             out: Outbox::default(),
             server: None,
             hosts: Hosts::new(),
+            hosts_untold: false,
+            families: [false; 2],
             late: 0,
         }
+    }
+
+    /// Takes the caller's time. A clock at the very end of time is held back, so
+    /// that every deadline still lies ahead.
+    pub(crate) fn set_now(&mut self, now: Instant) {
+        self.now = now.min(Instant::from_micros(u64::MAX / 2));
     }
 
     /// Sends a letter to the server, if it knows us.
@@ -57,34 +68,45 @@ impl Core {
         }
     }
 
-    /// Keeps the addresses that are of use, at most [`MAX_HOST_ADDRESSES`];
-    /// true if they changed.
-    pub(crate) fn learn_hosts(&mut self, addresses: &[IpAddr]) -> bool {
+    /// Keeps the private addresses, which may become host candidates, as many
+    /// as there is room for, and which families there are at all.
+    pub(crate) fn learn_hosts(&mut self, addresses: &[IpAddr]) {
         let mut hosts = Hosts::new();
-        let wanted = |scope: Scope| {
-            matches!(scope, Scope::Private | Scope::Global)
-                || (scope == Scope::Loopback && self.config.allow_loopback)
-        };
-        // Private ones first: they are what a shared network is reached by.
-        for private in [true, false] {
-            for ip in addresses.iter().map(IpAddr::to_canonical) {
-                let scope = Scope::of(ip);
-                if wanted(scope) && (scope == Scope::Private) == private && !hosts.contains(&ip) {
-                    // Full at MAX_HOST_ADDRESSES: the rest is not told.
-                    let _ = hosts.push(ip);
-                }
+        let mut families = [false; 2];
+        for ip in addresses.iter().map(IpAddr::to_canonical) {
+            let scope = Scope::of(ip);
+            let loopback = scope == Scope::Loopback && self.config.allow_loopback;
+            if matches!(scope, Scope::Private | Scope::Global) || loopback {
+                let [v4, v6] = &mut families;
+                *if ip.is_ipv4() { v4 } else { v6 } = true;
+            }
+            if (scope == Scope::Private || loopback) && !hosts.contains(&ip) {
+                // Full: the rest is not told.
+                let _ = hosts.push(ip);
             }
         }
-        debug_assert!(hosts.len() <= MAX_HOST_ADDRESSES);
-        let changed = hosts != self.hosts;
+        self.hosts_untold |= hosts != self.hosts;
         self.hosts = hosts;
-        changed
+        self.families = families;
+        self.tell_hosts();
+    }
+
+    /// Tells the server the host's addresses if it does not know them.
+    pub(crate) fn tell_hosts(&mut self) {
+        if self.hosts_untold && self.server.is_some() {
+            self.hosts_untold = false;
+            self.tell_server(Letter::Moved);
+        }
     }
 
     /// Whether the host has an address of this family; assumed while it told
     /// none.
-    pub(crate) fn has_family(&self, family: Family) -> bool {
-        self.hosts.is_empty() || self.hosts.iter().any(|ip| Family::of(*ip) == family)
+    pub(crate) const fn has_family(&self, family: Family) -> bool {
+        match (self.families, family) {
+            ([false, false], _) => true,
+            ([v4, _], Family::V4) => v4,
+            ([_, v6], Family::V6) => v6,
+        }
     }
 
     /// A duration of `base` +/- `percent`, so that many peers do not act in

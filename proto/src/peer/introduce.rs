@@ -1,13 +1,15 @@
 //! Requests, ours and others': what passes between the sessions and the server.
 
+use super::link::LinkState;
 use super::outbox::{Action, Letter, Slot};
 use super::strangers::Stranger;
 use super::{Misuse, Peer};
+use crate::addr::DialRules;
 use crate::config::{Access, Decision, SessionOptions};
 use crate::event::FailReason;
 use crate::id::{PeerId, SessionId};
 use crate::noise::Role;
-use crate::punch::{Introduction, Session, State};
+use crate::punch::{Introduction, Session, State, Wish};
 use crate::time::Instant;
 use crate::wire::{Connect, MAX_SESSION_PORTS, Notify, Refused, StreamHello};
 
@@ -30,7 +32,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         peer: PeerId,
         options: &SessionOptions,
     ) -> Result<SessionId, Misuse> {
-        self.core.now = now;
+        self.core.set_now(now);
         if !self.running {
             return Err(Misuse::NotRunning);
         }
@@ -39,7 +41,8 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         }
         let slot = self.free_slot().ok_or(Misuse::TooManySessions)?;
         let id = SessionId::from_bytes(self.core.entropy.bytes());
-        let session = Session::request(&self.core, slot, id, peer, options);
+        let mut session = Session::request(&self.core, slot, id, peer, options);
+        session.orphaned = self.main.state() == LinkState::Idle;
         self.put(slot, session);
         Ok(id)
     }
@@ -52,9 +55,9 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
     /// [`Misuse::UnknownSession`] if no session with this id waits for it: it
     /// may have ended meanwhile.
     pub fn accept(&mut self, now: Instant, session: SessionId) -> Result<(), Misuse> {
-        self.core.now = now;
+        self.core.set_now(now);
         let slot = self.deciding(session)?;
-        self.admit(slot);
+        self.wish(slot, Wish::Accept);
         Ok(())
     }
 
@@ -64,9 +67,9 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
     ///
     /// As [`accept`](Self::accept).
     pub fn refuse(&mut self, now: Instant, session: SessionId) -> Result<(), Misuse> {
-        self.core.now = now;
+        self.core.set_now(now);
         let slot = self.deciding(session)?;
-        self.decline(slot, FailReason::NotAllowed);
+        self.wish(slot, Wish::End(FailReason::NotAllowed));
         Ok(())
     }
 
@@ -77,7 +80,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
     ///
     /// [`Misuse::UnknownSession`] if there is none with this id, or it is over.
     pub fn cancel(&mut self, now: Instant, session: SessionId) -> Result<(), Misuse> {
-        self.core.now = now;
+        self.core.set_now(now);
         let found = self
             .sessions
             .iter()
@@ -86,8 +89,29 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         let slot = found
             .map(|known| known.slot)
             .ok_or(Misuse::UnknownSession)?;
-        self.decline(slot, FailReason::Cancelled);
+        self.wish(slot, Wish::End(FailReason::Cancelled));
         Ok(())
+    }
+
+    fn wish(&mut self, slot: Slot, wish: Wish) {
+        if let Some(session) = self.session_mut(slot) {
+            session.wish = Some(wish);
+        }
+    }
+
+    /// Does what the application wants of one session; false if there is
+    /// nothing. Not at once, so that many calls in a row make no long queue.
+    pub(super) fn grant_wish(&mut self) -> bool {
+        let wished = self.sessions.iter_mut().flatten().find_map(|session| {
+            let wish = session.wish.take()?;
+            Some((session.slot, wish))
+        });
+        match wished {
+            Some((slot, Wish::Accept)) => self.admit(slot),
+            Some((slot, Wish::End(reason))) => self.decline(slot, reason),
+            None => return false,
+        }
+        true
     }
 
     fn deciding(&self, session: SessionId) -> Result<Slot, Misuse> {
@@ -112,18 +136,32 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
 
     /// Gives ports to one session that waits for them; false if none can go.
     pub(super) fn dispatch_request(&mut self) -> bool {
-        if self.core.server.is_none() {
+        let Some(lease) = self
+            .main
+            .lease
+            .as_ref()
+            .filter(|_| self.core.server.is_some())
+        else {
             return false;
-        }
+        };
+        let hopeless = !lease.has_assist(&self.core);
         let ready = self.ports.spares();
         let waiting = self
             .sessions
             .iter_mut()
             .flatten()
             .find(|session| session.state() == State::Preparing);
-        let (Some(session), true) = (waiting, ready > 0) else {
+        let Some(session) = waiting else {
             return false;
         };
+        if hopeless {
+            // Nobody will see where our ports come out.
+            session.fail(&mut self.core, FailReason::NoPort);
+            return true;
+        }
+        if ready == 0 {
+            return false;
+        }
         if ready < MAX_SESSION_PORTS && session.settle_at.is_none_or(|at| self.core.now < at) {
             // One is there, another is coming: two pairs get through loss that
             // one does not.
@@ -170,6 +208,10 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             notify.noise,
             notify.in_advance,
         );
+        let server = self.main.server_endpoint();
+        let Some(rules) = self.dial_rules() else {
+            return;
+        };
         // Room for one port is there.
         let _ = new.ports.push(self.main.port);
         let told = Introduction {
@@ -177,19 +219,39 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             other: &notify.requester,
             strategies: notify.strategies,
             hold_us: notify.hold_us,
+            server,
+            rules,
         };
-        let server = self.main.server_endpoint();
-        new.introduce(&mut self.core, server, &told);
+        new.introduce(&mut self.core, &told);
         let over = new.state().is_over();
         self.put(slot, new);
         if over {
             return;
         }
         let ask = decision == Decision::Ask;
+        // Nobody is asked about a name that the server only claims.
+        if ask && !self.answer(slot) {
+            return self.decline(slot, FailReason::Untrusted);
+        }
         self.core.out.push(Action::Notified { slot, ask });
         if !ask {
             self.admit(slot);
         }
+    }
+
+    fn dial_rules(&self) -> Option<DialRules> {
+        self.main
+            .lease
+            .as_ref()
+            .map(|lease| lease.dial_rules(&self.core, false))
+    }
+
+    fn answer(&mut self, slot: Slot) -> bool {
+        let session = self
+            .sessions
+            .get_mut(usize::from(slot))
+            .and_then(Option::as_mut);
+        session.is_some_and(|session| session.answer(&mut self.core))
     }
 
     /// The responder is willing: answer, hold back, punch.
@@ -237,6 +299,9 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
     /// The peer that we asked for is willing.
     pub(super) fn told_to_connect(&mut self, connect: Connect<'_>) {
         let server = self.main.server_endpoint();
+        let Some(rules) = self.dial_rules() else {
+            return;
+        };
         let Some(session) = self.sessions.iter_mut().flatten().find(|known| {
             known.id == connect.session
                 && known.role == Role::Requester
@@ -250,9 +315,11 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             other: &connect.responder,
             strategies: connect.strategies,
             hold_us: connect.hold_us,
+            server,
+            rules,
         };
         session.take_reply(connect.noise);
-        session.introduce(&mut self.core, server, &told);
+        session.introduce(&mut self.core, &told);
         session.go(&self.core);
     }
 
@@ -277,8 +344,11 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
     /// Sessions that wait for the server's word cannot get it any more; those
     /// that punch need no server.
     pub(super) fn main_link_lost(&mut self) {
+        // After a final refusal there will be no link for those that prepare.
+        let last = self.main.state() == LinkState::Idle;
         for session in self.sessions.iter_mut().flatten() {
-            session.orphaned |= matches!(session.state(), State::Requested | State::Deciding);
+            session.orphaned |=
+                last || matches!(session.state(), State::Requested | State::Deciding);
         }
     }
 

@@ -38,6 +38,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             Letter::AssistKeepAlive => {
                 write_clear(&Clear::AssistKeepAlive(Empty::default()), frame)
             }
+            Letter::Confirm { slot } => self.session_mut(slot)?.write_confirmation(frame),
             Letter::ClientHello => {
                 let len = self
                     .main
@@ -105,6 +106,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             | Letter::AssistToken { .. }
             | Letter::AssistKeepAlive
             | Letter::Hello { .. }
+            | Letter::Confirm { .. }
             | Letter::Nominate { .. } => return None,
         };
         message.encode(body).ok()

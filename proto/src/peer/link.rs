@@ -6,7 +6,7 @@ use heapless::Vec;
 
 use super::core::Core;
 use super::outbox::{Action, Letter};
-use crate::addr::Endpoint;
+use crate::addr::{DialRules, Endpoint, Scope};
 use crate::event::LinkFailure;
 use crate::id::{LinkHandle, ResolveId, SocketId};
 use crate::io::{Close, Failure};
@@ -143,6 +143,27 @@ pub(crate) struct Lease {
     pub(crate) assist_secret: [u8; 32],
     pub(crate) assists: Vec<Endpoint, MAX_ASSISTS>,
     pub(crate) keep_alive: Duration,
+    /// See [`DialRules::private_server`].
+    pub(crate) private_server: bool,
+}
+
+impl Lease {
+    /// Whom the server may make us dial.
+    pub(crate) const fn dial_rules(&self, core: &Core, together: bool) -> DialRules {
+        DialRules {
+            allow_loopback: core.config.allow_loopback,
+            private_server: self.private_server,
+            together,
+        }
+    }
+
+    /// Whether any of the assist endpoints is of use.
+    pub(crate) fn has_assist(&self, core: &Core) -> bool {
+        let rules = self.dial_rules(core, false);
+        self.assists
+            .iter()
+            .any(|at| rules.allow_assist(*at) && core.has_family(at.family()))
+    }
 }
 
 /// A peer's link to its server.
@@ -429,6 +450,7 @@ impl MainLink {
             Ok(finished) => {
                 self.cipher = Cipher::Transport(Transport::new(&finished, true));
                 self.transition(LinkCause::Proven);
+                core.hosts_untold = false;
                 core.out.send(id, Letter::Register);
                 core.out.read(id, HEADER);
                 LinkNews::Nothing
@@ -443,6 +465,10 @@ impl MainLink {
             return false;
         }
         let keep_alive = Duration::from_millis(u64::from(told.keep_alive_ms));
+        let near = |ip| matches!(Scope::of(ip), Scope::Private | Scope::Loopback);
+        let server = self.server_endpoint();
+        let private_server =
+            server.is_some_and(|at| near(at.ip)) || core.hosts.contains(&told.mapped.ip);
         self.lease = Some(Lease {
             mapped: told.mapped,
             handle: told.handle,
@@ -450,6 +476,7 @@ impl MainLink {
             assists: told.assists.clone(),
             // A server cannot make us flood it, nor let the mapping die.
             keep_alive: keep_alive.clamp(Duration::from_secs(1), Duration::from_secs(600)),
+            private_server,
         });
         core.server = self.socket;
         self.failures = 0;
@@ -588,17 +615,13 @@ impl MainLink {
         )
     }
 
-    /// Ends the link for good.
+    /// Ends the link for good; a later start begins with nothing.
     pub(crate) fn stop(&mut self, core: &mut Core) {
         if let Some(id) = self.socket.take() {
             core.out.close(id, Close::Fin);
         }
         core.server = None;
-        self.cipher = Cipher::None;
-        self.lease = None;
-        self.ping_at = None;
-        self.deadline = None;
-        self.transition(LinkCause::Stop);
+        *self = Self::new(self.server);
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {

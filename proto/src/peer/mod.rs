@@ -119,7 +119,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
     /// Begins to register; the host's addresses should be known by then. Also
     /// begins anew after a final refusal.
     pub fn start(&mut self, now: Instant) {
-        self.core.now = now;
+        self.core.set_now(now);
         self.running = true;
         if self.main.begin(&mut self.core) {
             self.bind_main();
@@ -130,7 +130,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
     /// were handed over are not ours any more. After the drain there is nothing
     /// to wait for.
     pub fn shutdown(&mut self, now: Instant) {
-        self.core.now = now;
+        self.core.set_now(now);
         self.running = false;
     }
 
@@ -147,13 +147,9 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
 
     /// Takes in something that happened; drain after the call.
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
-        self.core.now = now;
+        self.core.set_now(now);
         match input {
-            Input::HostAddresses(addresses) => {
-                if self.core.learn_hosts(addresses) {
-                    self.core.tell_server(Letter::Moved);
-                }
-            }
+            Input::HostAddresses(addresses) => self.core.learn_hosts(addresses),
             Input::Resolved { id, addresses } => {
                 let news = self.main.resolved(&mut self.core, id, addresses);
                 self.link_news(news);
@@ -191,7 +187,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
 
     /// The deadline has come; harmless if early. Drain after the call.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.core.now = now;
+        self.core.set_now(now);
     }
 
     /// What is to be done next; `frame` is where bytes to be sent are written.
@@ -327,7 +323,11 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             self.link_news(news);
             return true;
         }
-        if self.dispatch_request() || self.adopt_parked() || self.strangers.fire(&mut self.core) {
+        if self.grant_wish()
+            || self.dispatch_request()
+            || self.adopt_parked()
+            || self.strangers.fire(&mut self.core)
+        {
             return true;
         }
         let punching_from = |port| {
@@ -369,6 +369,10 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
 
     /// Spare ones, and two for each session that waits.
     fn wanted_ports(&self) -> usize {
+        let lease = self.main.lease.as_ref();
+        if !lease.is_some_and(|lease| lease.has_assist(&self.core)) {
+            return 0;
+        }
         let waiting = self
             .sessions
             .iter()
@@ -418,6 +422,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 self.main.port = port;
                 self.main.bound(&mut self.core);
             }
+            PortNews::MainFailed(_) if self.main.state() != link::LinkState::Binding => {}
             PortNews::MainFailed(failure) => {
                 let news = self
                     .main
@@ -555,6 +560,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                             port: self.main.port,
                         });
                     }
+                    self.core.tell_hosts();
                     if let Some(lease) = self.main.lease.as_ref() {
                         self.ports.registered(&mut self.core, lease);
                     }

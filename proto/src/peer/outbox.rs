@@ -117,6 +117,9 @@ pub(crate) enum Letter {
         slot: Slot,
         stream: u8,
     },
+    Confirm {
+        slot: Slot,
+    },
     Nominate {
         slot: Slot,
         stream: u8,

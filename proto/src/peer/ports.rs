@@ -25,12 +25,12 @@ const OBSERVE_DEADLINE: Duration = Duration::from_secs(5);
 /// Pause after a port could not be bound or observed.
 const REFILL_PAUSE: Duration = Duration::from_secs(1);
 
+/// Pause after the host gave a port that is not to be used yet.
+const USED_PAUSE: Duration = Duration::from_millis(20);
+
 /// A port is not used for another session so soon: NATs keep what they know of
 /// a closed connection for up to 4 min (RFC 5382 REQ-5, transitory idle).
 const REUSE_AFTER: Duration = Duration::from_secs(240);
-
-/// So many used ports are remembered.
-const REMEMBERED: usize = 8;
 
 /// Keep-alives are spread by so much.
 const KEEP_ALIVE_SPREAD: u32 = 20;
@@ -86,7 +86,9 @@ struct AssistLink {
 #[derive(Debug)]
 pub(crate) struct Ports<const N: usize> {
     list: Vec<Port, N>,
-    used: Deque<(u16, Instant), REMEMBERED>,
+    /// Ports of sessions that are over, the last `N` of them: the host picks
+    /// among tens of thousands, so one that is forgotten too early is rare.
+    used: Deque<(u16, Instant), N>,
     refill_at: Instant,
     next_sequence: u32,
     /// What assist links showed of the main port's mapping.
@@ -118,6 +120,12 @@ impl<const N: usize> Ports<N> {
 
     /// Binds a port of the host's choice.
     pub(crate) fn bind(&mut self, core: &mut Core, main: bool) -> bool {
+        let binding = |port: &Port| port.main && port.stage == Stage::Binding;
+        if main && let Some(index) = self.list.iter().position(binding) {
+            // An earlier attempt gave up on it; its outcome is not to be mixed
+            // up with that of this one.
+            self.drop_at(core, index);
+        }
         let id = core.ids.listener();
         let port = Port {
             local: 0,
@@ -177,11 +185,10 @@ impl<const N: usize> Ports<N> {
         if port.stage != Stage::Binding {
             return PortNews::Nothing;
         }
-        if used {
+        if used && !port.main {
             // The host gave a port back that is too fresh in the NAT's memory.
-            let main = port.main;
             self.drop_at(core, index);
-            self.bind(core, main);
+            self.refill_at = now.after(USED_PAUSE);
             return PortNews::Nothing;
         }
         port.local = local.port;
@@ -245,6 +252,7 @@ impl<const N: usize> Ports<N> {
             (true, true) => 2usize,
             (true, false) | (false, _) => 1,
         };
+        let rules = lease.dial_rules(core, false);
         let mut left = [wanted(Family::V4), wanted(Family::V6)];
         for (assist, remote) in (0u8..).zip(&lease.assists) {
             let [v4, v6] = &mut left;
@@ -252,7 +260,7 @@ impl<const N: usize> Ports<N> {
                 Family::V4 => v4,
                 Family::V6 => v6,
             };
-            if *left == 0 || !core.has_family(remote.family()) {
+            if *left == 0 || !core.has_family(remote.family()) || !rules.allow_assist(*remote) {
                 continue;
             }
             *left = left.saturating_sub(1);
@@ -327,6 +335,7 @@ impl<const N: usize> Ports<N> {
     pub(crate) fn connected(&mut self, core: &mut Core, id: SocketId, lease: Option<&Lease>) {
         let sequence = self.next_sequence;
         let Some(lease) = lease else {
+            core.out.close(id, Close::Reset);
             return self.ended(core, id);
         };
         if let Some((port, link)) = self.link_mut(id) {

@@ -137,7 +137,7 @@ impl Keys {
         if said.mode == StreamMode::Records {
             self.mode = StreamMode::Records;
         }
-        self.max_record = said.max_record;
+        self.max_record = record_limit(said.max_record);
         self.state = KeyState::Ready(SessionKeys::new(&finished));
         true
     }
@@ -169,7 +169,7 @@ impl Keys {
         if said.mode == StreamMode::Records {
             self.mode = StreamMode::Records;
         }
-        self.max_record = said.max_record;
+        self.max_record = record_limit(said.max_record);
         let Ok(reply) = write(&mut handshake, self.mode) else {
             return false;
         };
@@ -181,15 +181,9 @@ impl Keys {
         true
     }
 
-    /// Requester: too many second messages were not the one.
-    pub(crate) const fn exhausted(&self) -> bool {
-        matches!(
-            self.state,
-            KeyState::Started {
-                tries: MAX_TRIES..,
-                ..
-            }
-        )
+    /// Requester: second messages came, and none was the one.
+    pub(crate) const fn was_forged(&self) -> bool {
+        matches!(self.state, KeyState::Started { tries: 1.., .. })
     }
 
     pub(crate) const fn ready(&self) -> Option<&SessionKeys> {
@@ -240,6 +234,12 @@ fn prologue(session: SessionId) -> [u8; PROLOGUE_LABEL.len() + 16] {
     label.copy_from_slice(&PROLOGUE_LABEL);
     id.copy_from_slice(session.as_bytes());
     prologue
+}
+
+/// What the other side says it takes, within reason: no record is larger than
+/// the format's, and none so small that only the frame would travel.
+fn record_limit(said: u32) -> u32 {
+    said.clamp(64, MAX_RECORD_DATA as u32)
 }
 
 fn write(handshake: &mut Handshake, mode: StreamMode) -> Result<NoiseMessage, NoiseError> {

@@ -23,7 +23,7 @@ mod session;
 mod states;
 mod stream;
 
-pub(crate) use session::{Introduction, Session};
+pub(crate) use session::{Introduction, Session, Wish};
 pub(crate) use states::State;
 #[cfg(test)]
 pub(crate) use states::TRANSITIONS;

@@ -8,7 +8,7 @@ use super::attempt::{Attempt, MAX_ATTEMPTS, MAX_DIALS, Stage, strategy_of};
 use super::keys::{KeyState, Keys, Parties};
 use super::states::{Cause, State};
 use super::stream::Stream;
-use crate::addr::{CandidateKind, Candidates, Endpoint, may_dial};
+use crate::addr::{Candidate, CandidateKind, Candidates, DialRules, Endpoint};
 use crate::config::SessionOptions;
 use crate::event::{FailReason, Mapping, Strategies, Strategy, Tried};
 use crate::id::{PeerId, SessionId, SocketId};
@@ -48,6 +48,8 @@ pub(crate) struct Session {
     pub(crate) settle_at: Option<Instant>,
     /// The server's word, which it waits for, cannot come any more.
     pub(crate) orphaned: bool,
+    /// What the application wants, done when there is nothing else to do.
+    pub(crate) wish: Option<Wish>,
     /// Whether that moment was set before.
     pub(crate) settled: bool,
     /// Responder: how long to hold back after answering, in microseconds.
@@ -63,9 +65,19 @@ pub(crate) struct Session {
     pub(super) streams: Vec<Stream, MAX_STREAMS>,
     /// Streams are named by a number that is not reused, not by their place.
     pub(super) next_stream: u8,
-    /// Responder: a stream whose hello had verified died.
-    pub(super) proven_and_lost: bool,
+    /// Responder: the last stream whose hello had verified died; another one
+    /// must come until then.
+    pub(super) successor_by: Option<Instant>,
     pub(super) tried: Tried,
+}
+
+/// What an application can want of a session.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Let the other side in.
+    Accept,
+    /// End it, for this reason.
+    End(FailReason),
 }
 
 /// What the server told about a session, checked by the receiver.
@@ -75,6 +87,9 @@ pub(crate) struct Introduction<'a> {
     pub(crate) other: &'a Side,
     pub(crate) strategies: Strategies,
     pub(crate) hold_us: u32,
+    /// The server's own endpoint, which is never a candidate.
+    pub(crate) server: Option<Endpoint>,
+    pub(crate) rules: DialRules,
 }
 
 impl Session {
@@ -149,6 +164,7 @@ impl Session {
             begin_at: Instant::ZERO,
             settle_at: None,
             orphaned: false,
+            wish: None,
             settled: false,
             hold_us: 0,
             ports: Vec::new(),
@@ -158,7 +174,7 @@ impl Session {
             attempts: Vec::new(),
             streams: Vec::new(),
             next_stream: 0,
-            proven_and_lost: false,
+            successor_by: None,
             tried: Tried {
                 pairs: 0,
                 dials: 0,
@@ -209,18 +225,13 @@ impl Session {
 
     /// The server told both sides where the other is. Attempts are laid out;
     /// dials begin when the hold-back is over.
-    pub(crate) fn introduce(
-        &mut self,
-        core: &mut Core,
-        server: Option<Endpoint>,
-        told: &Introduction<'_>,
-    ) {
+    pub(crate) fn introduce(&mut self, core: &mut Core, told: &Introduction<'_>) {
         self.strategies = self.strategies.and(told.strategies);
         self.tried.own_mapping = told.own.mapping;
         self.tried.peer_mapping = told.other.mapping;
         self.hold_us = told.hold_us;
         self.begin_after(core.now);
-        self.lay_out(core, server, &told.own.candidates, &told.other.candidates);
+        self.lay_out(core, told);
         if self.attempts.is_empty() {
             self.give_up(core, FailReason::NothingToTry);
         }
@@ -250,20 +261,19 @@ impl Session {
         }
     }
 
-    fn lay_out(
-        &mut self,
-        core: &Core,
-        server: Option<Endpoint>,
-        own: &Candidates,
-        theirs: &Candidates,
-    ) {
+    fn lay_out(&mut self, core: &Core, told: &Introduction<'_>) {
+        let (own, theirs) = (&told.own.candidates, &told.other.candidates);
+        let rules = DialRules {
+            together: share_outer_address(own, theirs),
+            ..told.rules
+        };
         for candidate in theirs {
             let is_own = own.iter().any(|own| own.endpoint == candidate.endpoint)
                 || (core.hosts.contains(&candidate.endpoint.ip)
                     && self.ports.contains(&candidate.endpoint.port));
             if is_own
-                || server == Some(candidate.endpoint)
-                || !may_dial(candidate, core.config.allow_loopback)
+                || told.server == Some(candidate.endpoint)
+                || !rules.allow(candidate)
                 || !core.has_family(candidate.endpoint.family())
                 || !self.strategies.allows(strategy_of(candidate.kind))
             {
@@ -280,6 +290,7 @@ impl Session {
                     remote: candidate.endpoint,
                     kind: candidate.kind,
                     dials: 0,
+                    dialled_at: Instant::ZERO,
                     stage: Stage::Due(self.begin_at),
                 };
                 let known = |other: &Attempt| {
@@ -314,7 +325,9 @@ impl Session {
         };
         self.streams
             .iter()
-            .fold(next, |next, stream| earlier(next, stream.deadline))
+            .fold(earlier(next, self.successor_by), |next, stream| {
+                earlier(next, stream.deadline)
+            })
     }
 
     /// Does one thing that is due; false if nothing is.
@@ -323,8 +336,16 @@ impl Session {
         if self.state.is_over() {
             return false;
         }
-        if self.orphaned && matches!(self.state, State::Requested | State::Deciding) {
+        let waiting = matches!(
+            self.state,
+            State::Preparing | State::Requested | State::Deciding
+        );
+        if self.orphaned && waiting {
             self.fail(core, FailReason::NoServer);
+            return true;
+        }
+        if self.successor_by.is_some_and(|at| now >= at) {
+            self.give_up(core, FailReason::WinnerLost);
             return true;
         }
         if now >= self.deadline {
@@ -357,8 +378,8 @@ impl Session {
             State::Preparing => FailReason::NoPort,
             State::Requested | State::Deciding => FailReason::ConsentTimedOut,
             State::Holding | State::Punching | State::Verified | State::Failed => {
-                if self.proven_and_lost {
-                    FailReason::WinnerLost
+                if self.keys.was_forged() {
+                    FailReason::Untrusted
                 } else if self.tried.connected > 0 {
                     FailReason::NotVerified
                 } else {
@@ -386,6 +407,7 @@ impl Session {
         let id = core.ids.socket();
         attempt.stage = Stage::Dialling(id);
         attempt.dials = attempt.dials.saturating_add(1);
+        attempt.dialled_at = now;
         self.tried.dials = self.tried.dials.saturating_add(1);
         core.out.push(Action::Dial {
             id,
@@ -538,13 +560,24 @@ impl Session {
             .map_or(Strategy::SimultaneousOpen, Attempt::strategy)
     }
 
-    /// Responder: no stream is left of one that had proven itself; another one
-    /// must come soon or never.
-    pub(super) fn shorten(&mut self, now: Instant) {
-        if self.proven_and_lost && self.streams.is_empty() {
-            self.deadline = self.deadline.min(now.after(WINNER_LOST_AFTER));
+    /// Responder: a stream that had proven itself died. Another one must come
+    /// soon or never.
+    pub(super) fn proven_lost(&mut self, now: Instant) {
+        if !self.streams.iter().any(|stream| stream.proven) {
+            self.successor_by = Some(now.after(WINNER_LOST_AFTER));
         }
     }
+}
+
+/// Whether both sides were seen under one address.
+fn share_outer_address(own: &Candidates, theirs: &Candidates) -> bool {
+    let mapped = |candidate: &&Candidate| candidate.kind == CandidateKind::Mapped;
+    own.iter().filter(mapped).any(|own| {
+        theirs
+            .iter()
+            .filter(mapped)
+            .any(|other| other.endpoint.ip == own.endpoint.ip)
+    })
 }
 
 const fn parties(session: SessionId, peer: PeerId, core: &mut Core) -> (Parties<'_>, &mut Entropy) {

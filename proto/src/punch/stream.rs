@@ -6,11 +6,11 @@ use super::attempt::Stage;
 use super::keys::KeyState;
 use super::session::{MAX_STREAMS, Session};
 use super::states::{Cause, State};
-use crate::addr::Endpoint;
-use crate::event::{Event, FailReason};
+use crate::addr::{CandidateKind, Endpoint};
+use crate::event::{Event, FailReason, StreamMode};
 use crate::id::{SessionId, SocketId};
 use crate::io::{Close, Failure, HandOver};
-use crate::noise::{RECORD_OVERHEAD, RecordKind, RecordOpener, Role};
+use crate::noise::{RECORD_OVERHEAD, RecordKind, RecordOpener, Records, Role};
 use crate::peer::core::Core;
 use crate::peer::outbox::{Action, Letter};
 use crate::time::Instant;
@@ -44,8 +44,8 @@ pub(crate) struct Stream {
     peer_nonce: [u8; 16],
     step: Step,
     /// Responder: the requester's hello carried its proof.
-    proven: bool,
-    nomination_header: [u8; HEADER],
+    pub(super) proven: bool,
+    record_header: [u8; HEADER],
 }
 
 /// What is being read.
@@ -57,6 +57,10 @@ enum Step {
     /// the stream is awaited.
     NominationHeader,
     NominationBody,
+    /// Requester of a bare stream: the responder's record, which proves that it
+    /// is at the other end of this very stream. (Where records follow, they do.)
+    ConfirmationHeader,
+    ConfirmationBody,
 }
 
 /// What a hello said, without the proof.
@@ -88,6 +92,11 @@ impl Session {
         id: SocketId,
         local: Endpoint,
     ) {
+        // A responder's hello carries its proof, also where the dial was faster
+        // than the work on the handshake.
+        if self.role == Role::Responder && !self.answer(core) {
+            return self.give_up(core, FailReason::Untrusted);
+        }
         let Some(attempt) = self.attempts.get_mut(index) else {
             return;
         };
@@ -95,7 +104,8 @@ impl Session {
         let remote = attempt.remote;
         let attempt = u8::try_from(index).ok();
         let Some(number) = self.add_stream(core, id, attempt, local, remote) else {
-            return core.out.close(id, Close::Reset);
+            core.out.close(id, Close::Reset);
+            return self.redial(core, index, Failure::Reset);
         };
         core.out.send(
             id,
@@ -115,7 +125,11 @@ impl Session {
         local: Endpoint,
         remote: Endpoint,
     ) -> Option<u8> {
-        let number = self.next_stream;
+        self.make_room(core, attempt.is_some() || self.expects(remote));
+        let mut number = self.next_stream;
+        while self.by_number(number).is_some() {
+            number = number.wrapping_add(1);
+        }
         let stream = Stream {
             number,
             socket,
@@ -127,16 +141,40 @@ impl Session {
             peer_nonce: [0; 16],
             step: Step::HelloHeader,
             proven: false,
-            nomination_header: [0; HEADER],
+            record_header: [0; HEADER],
         };
         self.streams.push(stream).ok()?;
-        self.next_stream = self.next_stream.wrapping_add(1);
+        self.next_stream = number.wrapping_add(1);
         self.tried.connected = self.tried.connected.saturating_add(1);
         core.out.push(Action::Connected {
             slot: self.slot,
             stream: number,
         });
         Some(number)
+    }
+
+    /// Whether somebody of the introduction may come from there.
+    fn expects(&self, remote: Endpoint) -> bool {
+        self.attempts
+            .iter()
+            .any(|attempt| attempt.remote.ip == remote.ip)
+    }
+
+    /// Where the session has no room for another stream, one that came from
+    /// nowhere and proved nothing goes; for an expected one also one that is
+    /// merely unproven. A session id is no secret (it stands in every hello), so
+    /// holding streams must not keep the other side out.
+    fn make_room(&mut self, core: &mut Core, expected: bool) {
+        if self.streams.len() < MAX_STREAMS {
+            return;
+        }
+        let unproven = |stream: &&Stream| stream.attempt.is_none() && !stream.proven;
+        let mut victims = self.streams.iter().filter(unproven);
+        let stranger = victims.find(|stream| !self.expects(stream.remote));
+        let victim = stranger.or_else(|| self.streams.iter().filter(|_| expected).find(unproven));
+        if let Some(number) = victim.map(|stream| stream.number) {
+            self.reject(core, number);
+        }
     }
 
     /// A connection that a listener accepted and whose hello names this
@@ -149,11 +187,12 @@ impl Session {
         remote: Endpoint,
         hello: &StreamHello<'_>,
     ) {
-        if !self.state().is_open() || self.streams.len() == MAX_STREAMS {
+        if !self.state().is_open() {
             return core.out.close(socket, Close::Reset);
         }
-        if let Some(number) = self.add_stream(core, socket, None, local, remote) {
-            self.greet(core, number, hello, true);
+        match self.add_stream(core, socket, None, local, remote) {
+            Some(number) => self.greet(core, number, hello, true),
+            None => core.out.close(socket, Close::Reset),
         }
     }
 
@@ -216,21 +255,24 @@ impl Session {
                     self.reject(core, number);
                 }
             },
-            Step::NominationHeader => {
+            Step::NominationHeader | Step::ConfirmationHeader => {
                 let expected = RECORD_OVERHEAD.saturating_sub(HEADER);
-                match header(data)
-                    .ok()
-                    .filter(|header| RecordOpener::body_len(*header) == Ok(expected))
-                {
+                let fits = |header: &[u8; HEADER]| RecordOpener::body_len(*header) == Ok(expected);
+                match header(data).ok().filter(fits) {
                     Some(header) => {
-                        stream.nomination_header = header;
-                        stream.step = Step::NominationBody;
+                        stream.record_header = header;
+                        stream.step = if stream.step == Step::ConfirmationHeader {
+                            Step::ConfirmationBody
+                        } else {
+                            Step::NominationBody
+                        };
                         core.out.read(id, expected);
                     }
                     None => self.reject(core, number),
                 }
             }
             Step::NominationBody => self.read_nomination(core, number, data),
+            Step::ConfirmationBody => self.read_confirmation(core, number, data),
         }
     }
 
@@ -247,9 +289,13 @@ impl Session {
             Role::Responder => self.prove_requester(core, hello),
         };
         if !plausible {
+            let dialled = self
+                .by_number(number)
+                .is_some_and(|stream| stream.attempt.is_some());
             self.reject(core, number);
-            if self.keys.exhausted() {
-                // Whoever answers there is not, or does not know, who it should.
+            if dialled && self.keys.was_forged() && !self.hopes() {
+                // Who answers where the server saw the other side does not know
+                // what it should: the shared secret differs.
                 self.give_up(core, FailReason::Untrusted);
             }
             return;
@@ -278,8 +324,11 @@ impl Session {
             Role::Requester => self.nominate(core, number),
             Role::Responder => {
                 stream.step = Step::NominationHeader;
-                // The session's own deadline bounds the wait.
-                stream.deadline = None;
+                if stream.proven {
+                    // The session's own deadline bounds the wait.
+                    stream.deadline = None;
+                    self.successor_by = None;
+                }
                 core.out.read(id, HEADER);
             }
         }
@@ -314,18 +363,47 @@ impl Session {
         with_parts(hello, |parts| keys.verify_hello(from, parts, mac))
     }
 
+    /// Whether a dial to where the server saw the other side may still bring it.
+    fn hopes(&self) -> bool {
+        self.attempts
+            .iter()
+            .any(|attempt| attempt.kind == CandidateKind::Mapped && attempt.stage != Stage::Dead)
+    }
+
     /// Requester: this stream it is. Its record goes out, the stream is handed
-    /// over, everything else is closed.
+    /// over, everything else is closed. A bare stream is handed over only when
+    /// the responder's record has come back: it will carry no other proof.
     fn nominate(&mut self, core: &mut Core, number: u8) {
-        let Some(stream) = self.by_number(number) else {
+        let slot = self.slot;
+        let bare = self.keys.mode == StreamMode::Bare;
+        if bare && self.awaits_confirmation() {
+            // One nomination and no other.
+            return;
+        }
+        let Some(stream) = self
+            .streams
+            .iter_mut()
+            .find(|stream| stream.number == number)
+        else {
             return;
         };
         let id = stream.socket;
-        if self.transition(Cause::Nominated) {
+        if bare {
+            stream.step = Step::ConfirmationHeader;
+            stream.deadline = None;
             core.out.send(
                 id,
                 Letter::Nominate {
-                    slot: self.slot,
+                    slot,
+                    stream: number,
+                },
+            );
+            core.out.read(id, HEADER);
+        } else if self.transition(Cause::Nominated) {
+            core.out.send(
+                id,
+                Letter::Nominate {
+                    slot,
                     stream: number,
                 },
             );
@@ -333,15 +411,18 @@ impl Session {
         }
     }
 
+    fn awaits_confirmation(&self) -> bool {
+        let waits = |step| matches!(step, Step::ConfirmationHeader | Step::ConfirmationBody);
+        self.streams.iter().any(|stream| waits(stream.step))
+    }
+
     /// Responder: is this the requester's word that this stream is the one?
     fn read_nomination(&mut self, core: &mut Core, number: u8, body: &mut [u8]) {
         let Some(stream) = self.by_number(number) else {
             return;
         };
-        let header = stream.nomination_header;
-        let records = self
-            .keys
-            .records(self.role, &stream.own_nonce, &stream.peer_nonce);
+        let (id, header) = (stream.socket, stream.record_header);
+        let records = self.stream_records(number);
         let Some(mut records) = records else {
             return self.reject(core, number);
         };
@@ -349,11 +430,45 @@ impl Session {
             Ok((RecordKind::Nominate, _)) => {
                 if self.transition(Cause::Nominated) {
                     self.keys.choose(records);
+                    if self.keys.mode == StreamMode::Bare {
+                        core.out.send(id, Letter::Confirm { slot: self.slot });
+                    }
                     self.hand_over(core, number);
                 }
             }
             Ok((RecordKind::Data | RecordKind::Close, _)) | Err(_) => self.reject(core, number),
         }
+    }
+
+    /// Requester of a bare stream: is the responder at its other end?
+    fn read_confirmation(&mut self, core: &mut Core, number: u8, body: &mut [u8]) {
+        let Some(stream) = self.by_number(number) else {
+            return;
+        };
+        let header = stream.record_header;
+        let confirmed = match &mut self.keys.state {
+            KeyState::Chosen { records, .. } => {
+                matches!(
+                    records.opener.open(header, body),
+                    Ok((RecordKind::Nominate, _))
+                )
+            }
+            KeyState::None | KeyState::Started { .. } | KeyState::Offered | KeyState::Ready(_) => {
+                false
+            }
+        };
+        if !confirmed {
+            return self.reject(core, number);
+        }
+        if self.transition(Cause::Nominated) {
+            self.hand_over(core, number);
+        }
+    }
+
+    fn stream_records(&self, number: u8) -> Option<Records> {
+        let stream = self.by_number(number)?;
+        self.keys
+            .records(self.role, &stream.own_nonce, &stream.peer_nonce)
     }
 
     fn hand_over(&mut self, core: &mut Core, number: u8) {
@@ -400,8 +515,14 @@ impl Session {
         let stream = self.streams.swap_remove(index);
         self.tried.unverified = self.tried.unverified.saturating_add(1);
         if self.role == Role::Responder && stream.proven {
-            self.proven_and_lost = true;
-            self.shorten(core.now);
+            self.proven_lost(core.now);
+        }
+        if matches!(
+            stream.step,
+            Step::ConfirmationHeader | Step::ConfirmationBody
+        ) {
+            // The other side may have it: there is no second nomination.
+            return self.give_up(core, FailReason::WinnerLost);
         }
         if let Some(attempt) = stream.attempt.map(usize::from) {
             if redial && self.state() == State::Punching {
@@ -412,13 +533,20 @@ impl Session {
         }
     }
 
-    /// Gives up one stream that stayed silent; false if there is none.
+    /// Gives up one stream that stayed silent; false if there is none. Its dial
+    /// is repeated: the other end may be half of a connection.
     pub(super) fn expire_stream(&mut self, core: &mut Core) -> bool {
         let silent =
             |stream: &&Stream| stream.deadline.is_some_and(|deadline| core.now >= deadline);
-        match self.streams.iter().find(silent).map(|stream| stream.number) {
-            Some(number) => {
-                self.reject(core, number);
+        match self
+            .streams
+            .iter()
+            .find(silent)
+            .map(|stream| (stream.number, stream.socket))
+        {
+            Some((number, socket)) => {
+                core.out.close(socket, Close::Reset);
+                self.drop_stream(core, number, true);
                 true
             }
             None => false,
@@ -464,12 +592,18 @@ impl Session {
         number: u8,
         frame: &'a mut [u8],
     ) -> Option<&'a [u8]> {
-        let stream = self.by_number(number)?;
-        let mut records = self
-            .keys
-            .records(self.role, &stream.own_nonce, &stream.peer_nonce)?;
+        let mut records = self.stream_records(number)?;
         let len = records.sealer.seal(RecordKind::Nominate, &[], frame).ok()?;
         self.keys.choose(records);
+        frame.get(..len)
+    }
+
+    /// Writes the responder's answer to the nomination of a bare stream.
+    pub(crate) fn write_confirmation<'a>(&mut self, frame: &'a mut [u8]) -> Option<&'a [u8]> {
+        let KeyState::Chosen { records, .. } = &mut self.keys.state else {
+            return None;
+        };
+        let len = records.sealer.seal(RecordKind::Nominate, &[], frame).ok()?;
         frame.get(..len)
     }
 

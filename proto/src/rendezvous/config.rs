@@ -27,8 +27,8 @@ pub struct ServerConfig {
 
 impl ServerConfig {
     /// A server with this key, 15 s between keep-alives, 10 s for the handshake
-    /// and 35 s for a responder to accept (the peer's own default is 30 s; the
-    /// peer that asks its user knows best and shall be the one to end it).
+    /// and 10 min for a responder to accept: the longest that a peer can be
+    /// configured to wait, because the peers shall be the ones to end it.
     pub fn new(secret: SecretKey) -> Self {
         Self {
             secret,

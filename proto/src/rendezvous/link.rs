@@ -190,7 +190,8 @@ impl Link {
     pub fn handle_input(&mut self, now: Instant, config: &ServerConfig, input: LinkInput<'_>) {
         self.now = now;
         if matches!(self.state, State::Closing(_) | State::Closed) {
-            if let LinkInput::Routed(routed) = input {
+            // After the close nothing may follow: the runtime has forgotten us.
+            if let (State::Closing(_), LinkInput::Routed(routed)) = (self.state, input) {
                 self.return_to_sender(routed);
             }
             return;

@@ -29,6 +29,9 @@ pub(crate) struct Reporter {
     following: Arc<Mutex<Vec<JoinHandle<()>>>>,
     /// The program gives up: what it cancels itself is no news.
     giving_up: Arc<AtomicBool>,
+    /// Why the program ends has been told: by a session, or by the link that it
+    /// waited for, whichever came first.
+    told: Arc<AtomicBool>,
 }
 
 /// How a stream ended.
@@ -49,6 +52,7 @@ impl Reporter {
             verified: Arc::new(watch::Sender::default()),
             following: Arc::default(),
             giving_up: Arc::default(),
+            told: Arc::default(),
         }
     }
 
@@ -142,6 +146,9 @@ impl Reporter {
     /// Something failed that is no session's end, and the program with it.
     pub(crate) fn failed(&self, reason: &str, message: &str) -> Trouble {
         self.give_up();
+        if self.told.swap(true, Ordering::Relaxed) {
+            return Trouble::Told;
+        }
         self.emit(
             "failed",
             json!({ "reason": reason, "message": message, "tried": tried_fields(&Tried::default()) }),
@@ -274,6 +281,12 @@ impl Reporter {
                 reason,
                 tried,
             } => {
+                // Where there will be no link, its reason is the session's.
+                let link = last_link_failure
+                    .filter(|link| *reason == FailReason::NoServer && link.is_final());
+                if link.is_some() && self.told.swap(true, Ordering::Relaxed) {
+                    return;
+                }
                 let (text, advice) = failure_in_words(*reason, tried, *last_link_failure);
                 self.emit_at(
                     at,
@@ -282,7 +295,7 @@ impl Reporter {
                         "session": session.to_string(),
                         "peer": peer.to_string(),
                         "role": kebab(role),
-                        "reason": kebab(reason),
+                        "reason": link.map_or_else(|| kebab(reason), |link| kebab(&link)),
                         "link": last_link_failure.as_ref().map(kebab),
                         "message": text,
                         "advice": advice,
