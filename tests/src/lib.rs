@@ -2,4 +2,5 @@
 
 #[cfg(target_os = "linux")]
 pub mod lab;
+pub mod natbox;
 pub mod world;
