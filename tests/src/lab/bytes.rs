@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use blake2::{Blake2b512, Digest as _};
 use serde::{Deserialize, Serialize};
 
-use super::network::{Network, Plan};
+use super::network::{Network, Plan, Router};
 use super::pair::{Pair, Terms};
 use super::program::Program;
 use super::rng::Rng;
@@ -99,8 +99,8 @@ pub fn plain(plan: &Plan, bytes: u64) -> io::Result<Carried> {
     let network = Network::build(plan)?;
     let inside = network.b.addresses.v4;
     let (_service, at_b) = bulk_service(&network, (inside, FORWARDED).into(), bytes)?;
-    if let Some(nat) = network.router("nat-b") {
-        nat.namespace.nft(&format!(
+    if let Some(nat) = network.router("nat-b").and_then(Router::namespace) {
+        nat.nft(&format!(
             "table ip forwarded {{\n chain pre {{ type nat hook prerouting priority dstnat - 1;\n  \
              iifname wan tcp dport {FORWARDED} dnat to {inside}:{FORWARDED}\n }}\n}}\n"
         ))?;

@@ -11,7 +11,8 @@
 //! From the ground up:
 //!
 //! - [`netns`], [`wan`], [`nat`]: namespaces, the paths between them, the rulesets; [`topology`] says who is behind
-//!   what, and [`network`] builds it.
+//!   what, and [`network`] builds it. A NAT may also be a box of [`crate::natbox`] in this process, between TUN devices;
+//!   [`agree`] holds the two makes against each other.
 //! - [`program`], [`procs`], [`events`]: the binary, running it, what it says. [`stage`] knows who has which key,
 //!   [`pair`] runs sessions between the two peers.
 //! - [`tap`] and [`ladder`] show a session; [`floor`] and [`figures`] judge its times.
@@ -19,6 +20,8 @@
 //!
 //! Nothing of a run is left over: see [`netns`] and [`interrupt`].
 
+pub mod agree;
+mod boxes;
 pub mod bytes;
 pub mod cases;
 pub mod compare;

@@ -1,12 +1,16 @@
-//! The built network: namespaces with their devices, addresses, routes and rules.
+//! The built network: namespaces with their devices, addresses, routes and rules; and the boxes.
+
+mod boxed;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::boxes::RunningBox;
 use super::nat::NatKind;
 use super::netns::Namespace;
 use super::topology::{Addresses, Family, Lan, Layout, prefixes, public, second_server};
-use super::wan::{self, Attachment, Conditions, Site, Wan};
+use super::wan::{self, Attachment, Conditions, Prefix, Site, Wan};
 
 /// The host part of each peer's address in its LAN.
 const HOST_A: u8 = 10;
@@ -35,13 +39,35 @@ pub struct Host {
 /// A NAT.
 #[derive(Debug)]
 pub struct Router {
-    /// Its namespace.
-    pub namespace: Namespace,
+    name: String,
+    made: Made,
     /// Its addresses towards the WAN.
     pub outer: Addresses,
     lan: Lan,
     parent: Outer,
-    ports: u32,
+}
+
+/// Who plays a NAT.
+#[derive(Debug)]
+enum Made {
+    /// The kernel, in a namespace; with so many ports on its bridge.
+    Kernel {
+        namespace: Namespace,
+        ports: AtomicU32,
+    },
+    /// This process.
+    Box(RunningBox),
+}
+
+impl Router {
+    /// Its namespace, where it is the kernel's.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&Namespace> {
+        match &self.made {
+            Made::Kernel { namespace, .. } => Some(namespace),
+            Made::Box(_) => None,
+        }
+    }
 }
 
 /// Where an outer device leads.
@@ -75,6 +101,7 @@ impl Network {
     pub fn build(plan: &Plan) -> io::Result<Self> {
         let mut builder = Builder {
             family: plan.family,
+            seed: plan.conditions.seed,
             routers: Vec::new(),
             attachments: Vec::new(),
             lans: 0,
@@ -119,9 +146,7 @@ impl Network {
     /// The NAT of that name: `nat-a`, `nat-b`, `nat` where both are behind it, `carrier`, `carrier-a`, `carrier-b`.
     #[must_use]
     pub fn router(&self, name: &str) -> Option<&Router> {
-        self.routers
-            .iter()
-            .find(|router| router.namespace.name() == name)
+        self.routers.iter().find(|router| router.name == name)
     }
 
     /// Puts a further host into the LAN of a NAT, with any host part: a stranger.
@@ -129,14 +154,12 @@ impl Network {
     /// # Errors
     /// When there is no such NAT, or the devices cannot be made.
     pub fn add_host(&mut self, name: &str, nat: &str, host: u8) -> io::Result<Host> {
-        let at = self
-            .routers
-            .iter()
-            .position(|router| router.namespace.name() == nat);
+        let at = self.routers.iter().position(|router| router.name == nat);
         let at = at.ok_or_else(|| io::Error::other(format!("there is no NAT {nat}")))?;
         let routers = std::mem::take(&mut self.routers);
         let mut builder = Builder {
             family: self.plan.family,
+            seed: self.plan.conditions.seed,
             routers,
             attachments: Vec::new(),
             lans: 0,
@@ -149,6 +172,7 @@ impl Network {
 
 struct Builder {
     family: Family,
+    seed: u64,
     routers: Vec<Router>,
     attachments: Vec<Attachment>,
     lans: u16,
@@ -174,6 +198,9 @@ impl Builder {
     }
 
     fn nat(&mut self, name: &str, kind: NatKind, outer: Outer, home: bool) -> io::Result<()> {
+        if let Some(config) = kind.config() {
+            return self.boxed(name, config, outer, home);
+        }
         let namespace = self.namespace(name)?;
         namespace.sysctl("ipv4/ip_forward", "1")?;
         if self.family.has_v6() {
@@ -200,11 +227,14 @@ impl Builder {
             self.delegate(lan, outer, address)?;
         }
         self.routers.push(Router {
-            namespace,
+            name: name.to_owned(),
+            made: Made::Kernel {
+                namespace,
+                ports: AtomicU32::new(0),
+            },
             outer: address,
             lan,
             parent: outer,
-            ports: 0,
         });
         Ok(())
     }
@@ -214,9 +244,15 @@ impl Builder {
         let (mut outer, mut via) = (outer, via);
         while let Outer::Lan(at) = outer {
             let router = &self.routers[at];
-            router
-                .namespace
-                .ip(&format!("route add {} via {}", lan.v6_network(), via.v6))?;
+            match &router.made {
+                Made::Kernel { namespace, .. } => {
+                    namespace.ip(&format!("route add {} via {}", lan.v6_network(), via.v6))?;
+                }
+                Made::Box(running) => {
+                    let range = Prefix::new(lan.address(0).v6.into(), 64);
+                    running.delegate(range, via.v6.into())?;
+                }
+            }
             (outer, via) = (router.parent, router.outer);
         }
         Ok(())
@@ -275,13 +311,20 @@ impl Builder {
                 Ok(addresses)
             }
             Outer::Lan(at) => {
-                let router = &mut self.routers[at];
-                router.ports += 1;
-                let (port, path) = (router.ports, namespace.path());
-                router.namespace.ip(&format!(
+                let lan = self.routers[at].lan;
+                let (router, port) = match &self.routers[at].made {
+                    Made::Box(running) => {
+                        return self.behind_box(running, lan, namespace, device, number);
+                    }
+                    Made::Kernel { namespace, ports } => {
+                        (namespace, ports.fetch_add(1, Ordering::Relaxed))
+                    }
+                };
+                let path = namespace.path();
+                router.ip(&format!(
                     "link add port{port} type veth peer name {device} netns {path}\nlink set port{port} master lan up"
                 ))?;
-                let (addresses, via) = (router.lan.address(number), router.lan.router());
+                let (addresses, via) = (lan.address(number), lan.router());
                 self.address(namespace, device, addresses, 24, 64)?;
                 self.default_route(
                     namespace,

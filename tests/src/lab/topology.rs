@@ -52,7 +52,7 @@ impl std::fmt::Display for Layout {
             [] => "none".to_owned(),
             kinds => kinds
                 .iter()
-                .map(|kind| kind.name)
+                .map(NatKind::to_string)
                 .collect::<Vec<_>>()
                 .join("+"),
         };

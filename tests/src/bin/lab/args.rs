@@ -10,6 +10,7 @@ use tcp_punch_tests::lab::network::Plan;
 use tcp_punch_tests::lab::pair::{Consent, Terms};
 use tcp_punch_tests::lab::topology::{Family, Layout};
 use tcp_punch_tests::lab::wan::{Conditions, Site};
+use tcp_punch_tests::natbox::PRESETS;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,6 +23,8 @@ Examples:
   cargo lab --owd A-B=20 --owd B-A=100          a path that differs by direction
   cargo lab suite --filter loss                 the cases that must be won, those with `loss` in their name
   cargo lab bench --json                        times against the floor that the delays allow
+  cargo lab --nat-a box:hold --nat-b kernel:rst a NAT that runs in the lab's process, and one of the kernel
+  cargo lab agree --sessions 3                  do the boxes come to the same as the kernel's NATs?
   cargo lab bytes                               100 MiB each way at once, beside plain TCP
   cargo lab trouble --filter server             refusals, dead servers, strangers; those with `server` in their name
   cargo lab compare                             the kept results once more: what got worse?
@@ -59,6 +62,8 @@ pub(crate) enum Command {
     Suite(Many),
     /// Measure the times from the request against the floor that the delays allow.
     Bench(Many),
+    /// Run the same sessions over the kernel's NATs and over boxes, which must come to the same.
+    Agree(Many),
     /// Carry many bytes each way at once, and compare the speed with plain TCP.
     Bytes(Bytes),
     /// Check that refusals, dead servers, strangers and crowds end as they must.
@@ -308,7 +313,12 @@ fn levels(text: &str) -> Result<Levels, String> {
     let kind = |name: &str| {
         NatKind::named(name).ok_or_else(|| {
             let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-            format!("no NAT is called {name}; choose none, {}", names.join(", "))
+            let boxes: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+            format!(
+                "no NAT is called {name}; choose none, {}; or box: and one of {}",
+                names.join(", "),
+                boxes.join(", ")
+            )
         })
     };
     text.split('+')
@@ -348,9 +358,24 @@ fn kinds() -> String {
     let lines = KINDS
         .iter()
         .map(|kind| format!("  {:<20}{}", kind.name, kind.about));
+    let boxes: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+    let boxes = rows(&boxes);
     std::iter::once("Kinds of NAT:".to_owned())
         .chain(lines)
         .chain(["  none                no NAT\n".to_owned()])
+        .chain([
+            "With box: before it, such as box:drop, a NAT runs in the lab's process:".to_owned(),
+        ])
+        .chain(boxes)
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// A few names a line.
+fn rows(names: &[&str]) -> Vec<String> {
+    names
+        .chunks(8)
+        .map(|names| format!("  {}", names.join(", ")))
+        .chain([String::new()])
+        .collect()
 }

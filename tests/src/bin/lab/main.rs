@@ -6,6 +6,8 @@
 )]
 
 #[cfg(target_os = "linux")]
+mod agree;
+#[cfg(target_os = "linux")]
 mod args;
 #[cfg(target_os = "linux")]
 mod bytes;
@@ -30,6 +32,7 @@ fn main() -> std::process::ExitCode {
     let done = match &args.command {
         None => one::run(&args, &program),
         Some(args::Command::Suite(more)) => many::suite(&args, more, &program),
+        Some(args::Command::Agree(more)) => agree::run(&args, more, &program),
         Some(args::Command::Bytes(more)) => bytes::run(&args, more, &program),
         Some(args::Command::Trouble(more)) => trouble::run(&args, more, &program),
         Some(args::Command::Compare(more)) => compare::run(&args, more, &program),

@@ -61,7 +61,9 @@ impl Prefix {
         Self { address, bits }
     }
 
-    fn contains(&self, other: IpAddr) -> bool {
+    /// Whether an address is in it.
+    #[must_use]
+    pub fn contains(&self, other: IpAddr) -> bool {
         match (self.address, other) {
             (IpAddr::V4(a), IpAddr::V4(b)) => {
                 (a.to_bits() ^ b.to_bits())
@@ -104,6 +106,16 @@ impl Attachment {
             tun,
             prefixes,
         })
+    }
+
+    /// The same for something in this process: a line that takes and gives whole packets without blocking.
+    #[must_use]
+    pub fn from_line(site: Site, line: File, prefixes: Vec<Prefix>) -> Self {
+        Self {
+            site,
+            tun: line,
+            prefixes,
+        }
     }
 }
 

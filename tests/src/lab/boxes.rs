@@ -1,0 +1,255 @@
+//! The boxes of [`crate::natbox`] at work between real kernels: each is a thread with a line to the outside, and a LAN
+//! of lines to whoever is behind it.
+//!
+//! A line is a TUN device of a namespace, or one end of a pair of sockets to the WAN or to another box: a read or
+//! a write is a packet. The LAN is a switch: what one of it sends to another does not touch the box.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::eventfd::EventFd;
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
+use socket2::{Domain, Socket, Type};
+use tcp_punch_proto::Instant as BoxTime;
+
+use super::wan::Prefix;
+use super::{packet, sys};
+use crate::natbox::{Addresses, Config, NatBox, Side};
+
+/// Packets read from one line before the others get their turn.
+const BURST: usize = 64;
+/// Room for a burst of a fast stream, in bytes; the sockets' default is a hundred packets.
+const ROOM: usize = 16 << 20;
+
+/// Somebody in the LAN of a box.
+#[derive(Debug)]
+struct Member {
+    prefixes: Vec<Prefix>,
+    line: File,
+}
+
+/// What the builder of the network and the box's thread share.
+#[derive(Debug)]
+struct Shared {
+    members: Mutex<Vec<Arc<Member>>>,
+    wake: EventFd,
+    stop: Mutex<bool>,
+}
+
+/// A running box; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct RunningBox {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RunningBox {
+    /// Starts a box with nobody behind it.
+    pub(super) fn start(
+        name: &str,
+        config: Config,
+        addresses: Addresses,
+        seed: u64,
+        outer: File,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            members: Mutex::default(),
+            wake: EventFd::new()?,
+            stop: Mutex::default(),
+        });
+        let worker = Worker {
+            nat: NatBox::new(config, addresses, seed),
+            outer,
+            members: Vec::new(),
+            shared: Arc::clone(&shared),
+            start: Instant::now(),
+        };
+        let thread = thread::Builder::new()
+            .name(format!("box {name}"))
+            .spawn(move || worker.run())?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Puts somebody into its LAN.
+    pub(super) fn join(&self, prefixes: Vec<Prefix>, line: File) {
+        let member = Arc::new(Member { prefixes, line });
+        lock(&self.shared.members).push(member);
+        self.wake();
+    }
+
+    /// Routes a further range to whoever has an address.
+    pub(super) fn delegate(&self, range: Prefix, via: IpAddr) -> io::Result<()> {
+        let mut members = lock(&self.shared.members);
+        let member = members
+            .iter_mut()
+            .find(|member| member.prefixes.iter().any(|prefix| prefix.contains(via)))
+            .ok_or_else(|| io::Error::other(format!("nobody behind the box has {via}")))?;
+        let mut prefixes = member.prefixes.clone();
+        prefixes.push(range);
+        let line = member.line.try_clone()?;
+        *member = Arc::new(Member { prefixes, line });
+        drop(members);
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&self) {
+        // Writing fails only when the counter is full, and then the thread wakes as well.
+        let _ = self.shared.wake.write(1);
+    }
+}
+
+impl Drop for RunningBox {
+    fn drop(&mut self) {
+        *lock(&self.shared.stop) = true;
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            // Its panic, if any, was printed when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A line within this process: two ends, a packet a read, a packet a write, without blocking.
+pub(super) fn line() -> io::Result<(File, File)> {
+    let (one, other) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None)?;
+    let end = |socket: Socket| {
+        socket.set_nonblocking(true)?;
+        let descriptor = OwnedFd::from(socket);
+        // Beyond the system's limit only with full rights; what is there without them is enough for sessions.
+        let _ = setsockopt(&descriptor, sockopt::SndBufForce, &ROOM);
+        Ok::<_, io::Error>(File::from(descriptor))
+    };
+    Ok((end(one)?, end(other)?))
+}
+
+struct Worker {
+    nat: NatBox,
+    outer: File,
+    members: Vec<Arc<Member>>,
+    shared: Arc<Shared>,
+    start: Instant,
+}
+
+impl Worker {
+    fn run(mut self) {
+        // As for the WAN: the delays of the lab are those that were asked for.
+        let _ = nix::sys::prctl::set_timerslack(1);
+        sys::run_first();
+        let mut buffer = vec![0; 0x1_0000];
+        loop {
+            let now = self.now();
+            while let Some(packet) = self.nat.handle_timeout(now) {
+                send(&self.outer, &packet);
+            }
+            let ready = self.wait();
+            if *lock(&self.shared.stop) {
+                return;
+            }
+            let [woken, outer, members @ ..] = &ready[..] else {
+                return;
+            };
+            if *outer {
+                self.drain(None, &mut buffer);
+            }
+            for (number, _) in members.iter().enumerate().filter(|(_, ready)| **ready) {
+                self.drain(Some(number), &mut buffer);
+            }
+            if *woken {
+                // It is read to be reset; there is nothing to learn from it.
+                let _ = self.shared.wake.read();
+                self.members = lock(&self.shared.members).clone();
+            }
+        }
+    }
+
+    /// Sleeps until something happens; says what is readable: the wake-up call, the outer line, each member.
+    fn wait(&self) -> Vec<bool> {
+        let timeout = self.nat.poll_timeout().map(|at| {
+            let left = Duration::from_micros(at.as_micros().saturating_sub(self.now().as_micros()));
+            TimeSpec::from_duration(left)
+        });
+        let members = self.members.iter().map(|member| member.line.as_fd());
+        let mut polls: Vec<PollFd<'_>> = [self.shared.wake.as_fd(), self.outer.as_fd()]
+            .into_iter()
+            .chain(members)
+            .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
+            .collect();
+        match ppoll(&mut polls, timeout, None) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => panic!("a box cannot wait for packets: {error}"),
+        }
+        let readable = |poll: &PollFd<'_>| {
+            poll.revents()
+                .is_some_and(|events| events.contains(PollFlags::POLLIN))
+        };
+        polls.iter().map(readable).collect()
+    }
+
+    fn drain(&mut self, member: Option<usize>, buffer: &mut [u8]) {
+        for _ in 0..BURST {
+            let mut line = member.map_or(&self.outer, |number| &self.members[number].line);
+            // Nothing more to read, or the other end is gone.
+            let Ok(length @ 1..) = line.read(buffer) else {
+                return;
+            };
+            self.switch(member, &buffer[..length]);
+        }
+    }
+
+    fn switch(&mut self, member: Option<usize>, packet: &[u8]) {
+        let from = match member {
+            None => Side::Outside,
+            Some(_) => Side::Inside,
+        };
+        if from == Side::Inside && self.deliver(packet) {
+            return;
+        }
+        let judged = self.nat.handle(self.now(), from, packet);
+        match judged.emitted(from) {
+            None => {}
+            Some((Side::Outside, packet)) => send(&self.outer, &packet),
+            Some((Side::Inside, packet)) => {
+                self.deliver(&packet);
+            }
+        }
+    }
+
+    /// Gives a packet to whoever of the LAN it is for; returns whether there is such a one.
+    fn deliver(&self, packet: &[u8]) -> bool {
+        let Some((_, to)) = packet::addresses(packet) else {
+            return false;
+        };
+        let has = |member: &&Arc<Member>| member.prefixes.iter().any(|prefix| prefix.contains(to));
+        let member = self.members.iter().find(has);
+        if let Some(member) = member {
+            send(&member.line, packet);
+        }
+        member.is_some()
+    }
+
+    fn now(&self) -> BoxTime {
+        BoxTime::ZERO.after(self.start.elapsed())
+    }
+}
+
+fn send(mut line: &File, packet: &[u8]) {
+    // A device that is down or full loses the packet, as a cable would.
+    let _ = line.write(packet);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is in it is whole even if a thread panicked beside it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
