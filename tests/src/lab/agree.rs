@@ -108,6 +108,11 @@ pub fn twins() -> Vec<Twin> {
             }
         }
     }
+    // The symmetric ones that a filter on the other side makes up for.
+    for other in ["full-cone", "address-restricted"] {
+        pairs.push((kind("symmetric"), kind(other)));
+        pairs.push((kind(other), kind("symmetric-seq")));
+    }
     let mut networks: Vec<(Layout, Family)> = pairs
         .into_iter()
         .map(|(a, b)| (Layout::apart(a, b), Family::V4))
@@ -127,7 +132,9 @@ pub fn twins() -> Vec<Twin> {
     }
     for kind in KINDS.into_iter().filter(|kind| kind.is_for_ipv6()) {
         networks.push((Layout::apart(kind, kind), Family::V6));
-        networks.push((Layout::apart(drop, kind), Family::V6));
+        if kind != drop {
+            networks.push((Layout::apart(drop, kind), Family::V6));
+        }
     }
     networks
         .into_iter()

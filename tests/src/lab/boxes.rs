@@ -160,11 +160,20 @@ impl Worker {
             let [woken, outer, members @ ..] = &ready[..] else {
                 return;
             };
-            if *outer {
-                self.drain(None, &mut buffer);
+            // The WAN ends before the boxes: it would be readable for ever.
+            if *outer && !self.drain(None, &mut buffer) {
+                return;
             }
+            let mut gone = Vec::new();
             for (number, _) in members.iter().enumerate().filter(|(_, ready)| **ready) {
-                self.drain(Some(number), &mut buffer);
+                if !self.drain(Some(number), &mut buffer) {
+                    gone.push(Arc::clone(&self.members[number]));
+                }
+            }
+            for member in gone {
+                let others = |other: &Arc<Member>| !Arc::ptr_eq(other, &member);
+                lock(&self.shared.members).retain(others);
+                self.members.retain(others);
             }
             if *woken {
                 // It is read to be reset; there is nothing to learn from it.
@@ -190,22 +199,22 @@ impl Worker {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => panic!("a box cannot wait for packets: {error}"),
         }
-        let readable = |poll: &PollFd<'_>| {
-            poll.revents()
-                .is_some_and(|events| events.contains(PollFlags::POLLIN))
-        };
-        polls.iter().map(readable).collect()
+        // A line whose other end is gone counts as readable: reading it says so.
+        let ready = |poll: &PollFd<'_>| poll.revents().is_some_and(|events| !events.is_empty());
+        polls.iter().map(ready).collect()
     }
 
-    fn drain(&mut self, member: Option<usize>, buffer: &mut [u8]) {
+    /// Takes in what a line has; returns whether its other end is still there.
+    fn drain(&mut self, member: Option<usize>, buffer: &mut [u8]) -> bool {
         for _ in 0..BURST {
             let mut line = member.map_or(&self.outer, |number| &self.members[number].line);
-            // Nothing more to read, or the other end is gone.
-            let Ok(length @ 1..) = line.read(buffer) else {
-                return;
-            };
-            self.switch(member, &buffer[..length]);
+            match line.read(buffer) {
+                Ok(0) => return false,
+                Ok(length) => self.switch(member, &buffer[..length]),
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
         }
+        true
     }
 
     fn switch(&mut self, member: Option<usize>, packet: &[u8]) {
