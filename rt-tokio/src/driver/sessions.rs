@@ -269,6 +269,7 @@ impl Sessions {
                 conn.into_stream(),
                 stream.mode,
                 stream.records,
+                stream.max_record,
                 facts,
             ));
         } else {
@@ -279,6 +280,7 @@ impl Sessions {
                     conn.into_stream(),
                     stream.mode,
                     stream.records,
+                    stream.max_record,
                     facts,
                 ));
             });

@@ -63,9 +63,17 @@ pub(crate) struct Facts {
 
 impl PunchedStream {
     /// A stream that was handed over, with nothing of the punch left to send.
-    pub(crate) fn new(tcp: TcpStream, mode: StreamMode, records: Records, facts: Facts) -> Self {
+    ///
+    /// `max_record`: the most data in one record that the other side takes.
+    pub(crate) fn new(
+        tcp: TcpStream,
+        mode: StreamMode,
+        records: Records,
+        max_record: usize,
+        facts: Facts,
+    ) -> Self {
         let mode = match mode {
-            StreamMode::Records => Mode::Records(Box::new(RecordStream::new(records))),
+            StreamMode::Records => Mode::Records(Box::new(RecordStream::new(records, max_record))),
             StreamMode::Bare => Mode::Bare,
         };
         Self {

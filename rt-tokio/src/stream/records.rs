@@ -30,7 +30,8 @@ pub(super) struct RecordStream {
 }
 
 impl RecordStream {
-    pub(super) fn new(records: Records) -> Self {
+    /// `max_record`: the most data in one record that the other side takes.
+    pub(super) fn new(records: Records, max_record: usize) -> Self {
         let Records { sealer, opener } = records;
         Self {
             reader: Reader {
@@ -42,6 +43,7 @@ impl RecordStream {
             },
             writer: Writer {
                 sealer,
+                max_data: max_record.clamp(1, MAX_RECORD_DATA),
                 block: Vec::new(),
                 sent: 0,
                 closed: false,
@@ -192,6 +194,8 @@ impl Reader {
 #[derive(Debug)]
 struct Writer {
     sealer: RecordSealer,
+    /// Most data in one record.
+    max_data: usize,
     /// Sealed records.
     block: Vec<u8>,
     /// How much of them has been sent.
@@ -216,7 +220,8 @@ impl Writer {
         // Back-pressure: one block is under way at a time.
         ready!(self.poll_send(io, cx))?;
         let mut taken = 0;
-        for chunk in data.chunks(MAX_RECORD_DATA).take(BLOCK / MAX_RECORD) {
+        let records = BLOCK / (self.max_data + RECORD_OVERHEAD);
+        for chunk in data.chunks(self.max_data).take(records) {
             self.seal(RecordKind::Data, chunk)?;
             taken += chunk.len();
         }

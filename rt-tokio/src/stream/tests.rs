@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use proto::noise::{
-    Handshake, Pattern, Psk, RECORD_OVERHEAD, RecordKind, Records, SecretKey, SessionKeys,
+    Handshake, MAX_RECORD_DATA, Pattern, Psk, RECORD_HEADER, RECORD_OVERHEAD, RecordKind, Records,
+    SecretKey, SessionKeys,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
@@ -76,11 +77,11 @@ fn pair(capacity: usize) -> (Over<DuplexStream>, Over<DuplexStream>) {
     (
         Over {
             io: near,
-            records: RecordStream::new(a),
+            records: RecordStream::new(a, MAX_RECORD_DATA),
         },
         Over {
             io: far,
-            records: RecordStream::new(b),
+            records: RecordStream::new(b, MAX_RECORD_DATA),
         },
     )
 }
@@ -115,6 +116,30 @@ async fn bytes_pass_both_ways_at_once_through_a_narrow_pipe() {
         };
         tokio::join!(run(a), run(b));
     }
+}
+
+#[tokio::test]
+async fn no_record_is_larger_than_the_other_side_takes() {
+    let (near, mut far) = duplex(1 << 20);
+    let (a, _) = records();
+    let mut a = Over {
+        io: near,
+        records: RecordStream::new(a, 100),
+    };
+    a.write_all(&pattern(1_050)).await.unwrap();
+    a.shutdown().await.unwrap();
+    let mut wire = Vec::new();
+    far.read_to_end(&mut wire).await.unwrap();
+    let mut sizes = Vec::new();
+    let mut rest = wire.as_slice();
+    while let Some((header, behind)) = rest.split_first_chunk::<RECORD_HEADER>() {
+        let body = proto::noise::RecordOpener::body_len(*header).unwrap();
+        sizes.push(RECORD_HEADER + body - RECORD_OVERHEAD);
+        rest = &behind[body..];
+    }
+    let mut expected = vec![100; 10];
+    expected.extend([50, 0]);
+    assert_eq!(sizes, expected);
 }
 
 #[tokio::test]
@@ -171,7 +196,7 @@ async fn a_changed_byte_ends_the_stream_for_good() {
     near.write_all(&record[..len]).await.unwrap();
     let mut b = Over {
         io: far,
-        records: RecordStream::new(b),
+        records: RecordStream::new(b, MAX_RECORD_DATA),
     };
     for _ in 0..2 {
         let error = b.read(&mut [0; 8]).await;
@@ -207,7 +232,7 @@ async fn records_that_no_application_may_see_are_errors() {
         }
         let mut b = Over {
             io: far,
-            records: RecordStream::new(b),
+            records: RecordStream::new(b, MAX_RECORD_DATA),
         };
         assert_eq!(
             b.read(&mut [0; 8]).await.unwrap_err().kind(),
@@ -227,7 +252,7 @@ async fn empty_records_and_empty_reads_mean_nothing() {
     }
     let mut b = Over {
         io: far,
-        records: RecordStream::new(b),
+        records: RecordStream::new(b, MAX_RECORD_DATA),
     };
     assert_eq!(b.read(&mut []).await.unwrap(), 0);
     assert_eq!(b.read_u8().await.unwrap(), b'x');
@@ -266,7 +291,7 @@ fn punched(tcp: TcpStream, mode: StreamMode, records: Records, role: Role) -> Pu
         local: tcp.local_addr().unwrap(),
         remote: tcp.peer_addr().unwrap(),
     };
-    PunchedStream::new(tcp, mode, records, facts)
+    PunchedStream::new(tcp, mode, records, MAX_RECORD_DATA, facts)
 }
 
 async fn punched_pair(mode: StreamMode) -> (PunchedStream, PunchedStream) {
