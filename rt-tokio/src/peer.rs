@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use proto::noise::SecretKey;
 use proto::{Config, Endpoint, PeerId, SessionOptions};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessPolicy;
-use crate::driver::{Command, Driver, Machine, Outlets};
+use crate::driver::{Connect, Driver, Machine, Outlets};
 use crate::error::{ConnectError, RegisterError};
 use crate::random_seed;
 use crate::request::Request;
@@ -69,7 +70,8 @@ impl PeerBuilder {
         let seed = random_seed()?;
         let machine = Box::new(Machine::new(config, access, secret, server.key(), *seed));
         let id = machine.id();
-        let (commands, wanted) = mpsc::channel(BACKLOG);
+        let (wanted, waiting) = mpsc::channel(BACKLOG);
+        let stop = CancellationToken::new();
         let (link, link_status) = watch::channel(LinkStatus::Connecting);
         let (events, first_events) = broadcast::channel(EVENTS);
         let (incoming, streams) = mpsc::channel(BACKLOG);
@@ -81,11 +83,12 @@ impl PeerBuilder {
             requests,
         };
         let later_events = first_events.resubscribe();
-        tokio::spawn(Driver::new(machine, server, wanted, outlets));
+        tokio::spawn(Driver::new(machine, server, waiting, stop.clone(), outlets));
         Ok(Peer {
             shared: Arc::new(Shared {
                 id,
-                commands,
+                wanted,
+                stop,
                 link: link_status,
                 incoming: tokio::sync::Mutex::new(streams),
                 requests: tokio::sync::Mutex::new(asked),
@@ -119,7 +122,8 @@ pub struct Peer {
 
 struct Shared {
     id: PeerId,
-    commands: mpsc::Sender<Command>,
+    wanted: mpsc::Sender<Connect>,
+    stop: CancellationToken,
     link: watch::Receiver<LinkStatus>,
     incoming: tokio::sync::Mutex<mpsc::Receiver<PunchedStream>>,
     requests: tokio::sync::Mutex<mpsc::Receiver<Request>>,
@@ -158,8 +162,8 @@ impl Peer {
     /// # Errors
     ///
     /// [`RegisterError`] where waiting is of no use: the server has another key,
-    /// wants another token, speaks another version, has given our place to
-    /// another program with the same key, or the peer was shut down.
+    /// wants another token, has given our place to another program with the
+    /// same key, or the peer was shut down.
     ///
     /// # Cancel safety
     ///
@@ -222,8 +226,8 @@ impl Peer {
         let (reply, answer) = oneshot::channel();
         let asked = self
             .shared
-            .commands
-            .send(Command::Connect {
+            .wanted
+            .send(Connect {
                 peer,
                 options,
                 reply,
@@ -279,8 +283,7 @@ impl Peer {
     ///
     /// Once it was polled, the peer stops also if the future is dropped.
     pub async fn shutdown(&self) {
-        // An error means that it has stopped already.
-        let _ = self.shared.commands.send(Command::Shutdown).await;
+        self.shared.stop.cancel();
         let mut link = self.shared.link.clone();
         let _ = link.wait_for(|status| *status == LinkStatus::Ended).await;
     }

@@ -17,13 +17,14 @@ use proto::wire::MAX_FRAME;
 use proto::{Input, Instant, Output};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::access::AccessPolicy;
 use crate::clock::Clock;
 use crate::hosts::own_addresses;
 use crate::server_addr::ServerAddr;
 
-pub(crate) use sessions::{Command, Outlets, Reply};
+pub(crate) use sessions::{Connect, Outlets, Reply};
 
 use lookup::Lookups;
 use sessions::{Decided, Sessions};
@@ -53,7 +54,9 @@ pub(crate) struct Driver {
     sockets: Sockets,
     lookups: Lookups,
     sessions: Sessions,
-    commands: mpsc::Receiver<Command>,
+    requests: mpsc::Receiver<Connect>,
+    /// Not a request: it has to arrive also where those wait in line.
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
     hosts: Vec<IpAddr>,
     hosts_checked: Instant,
     /// From the last `Wait`.
@@ -68,7 +71,8 @@ impl Driver {
     pub(crate) fn new(
         machine: Box<Machine>,
         server: ServerAddr,
-        commands: mpsc::Receiver<Command>,
+        requests: mpsc::Receiver<Connect>,
+        stop: CancellationToken,
         outlets: Outlets,
     ) -> Self {
         let clock = Clock::new();
@@ -79,7 +83,8 @@ impl Driver {
             sockets: Sockets::default(),
             lookups: Lookups::new(server),
             sessions: Sessions::new(outlets),
-            commands,
+            requests,
+            stop: Box::pin(stop.cancelled_owned()),
             hosts: Vec::new(),
             hosts_checked: now,
             deadline: None,
@@ -147,11 +152,11 @@ impl Driver {
     fn poll_application(&mut self, cx: &mut Context<'_>) -> bool {
         let mut busy = false;
         while !self.stopping
-            && let Poll::Ready(command) = self.commands.poll_recv(cx)
+            && let Poll::Ready(request) = self.requests.poll_recv(cx)
         {
             busy = true;
-            match command {
-                Some(Command::Connect {
+            match request {
+                Some(Connect {
                     peer,
                     options,
                     reply,
@@ -163,8 +168,12 @@ impl Driver {
                     self.drain();
                 }
                 // Without handles nobody can want anything any more.
-                Some(Command::Shutdown) | None => self.stop(),
+                None => self.stop(),
             }
+        }
+        if !self.stopping && self.stop.as_mut().poll(cx).is_ready() {
+            busy = true;
+            self.stop();
         }
         for (session, decided) in self.sessions.poll_decided(cx) {
             busy = true;
@@ -266,7 +275,7 @@ impl Driver {
 
     fn stop(&mut self) {
         self.stopping = true;
-        self.commands.close();
+        self.requests.close();
         self.machine.shutdown(self.clock.now());
         self.drain();
     }

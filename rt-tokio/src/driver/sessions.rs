@@ -25,13 +25,10 @@ pub(crate) type Reply = oneshot::Sender<Result<PunchedStream, ConnectError>>;
 
 /// What a [`Peer`](crate::Peer) handle asks its driver for.
 #[derive(Debug)]
-pub(crate) enum Command {
-    Connect {
-        peer: PeerId,
-        options: SessionOptions,
-        reply: Reply,
-    },
-    Shutdown,
+pub(crate) struct Connect {
+    pub(crate) peer: PeerId,
+    pub(crate) options: SessionOptions,
+    pub(crate) reply: Reply,
 }
 
 /// Where the driver puts what it has for the application.
