@@ -100,6 +100,27 @@ pub(crate) fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)
 }
 
+/// Whether `accept` failed for one connection only, which went away before it
+/// was accepted. With anything else, asking again at once may fail for ever.
+pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Says why nothing is accepted for a moment.
+pub(crate) fn warn_of_pause(error: &io::Error) {
+    if failure(error) == Failure::Exhausted {
+        tracing::warn!(%error, "cannot accept: raise the limit of open files");
+    } else {
+        tracing::warn!(%error, "cannot accept for a moment");
+    }
+}
+
 /// Waits until a dial is up.
 ///
 /// Writability alone proves nothing: a socket whose connect failed is writable

@@ -219,27 +219,37 @@ impl Sockets {
                     Poll::Ready(accepted) => accepted,
                     Poll::Pending => break,
                 };
-                match accepted.and_then(|(stream, remote)| {
-                    socket::prepare_accepted(&stream)?;
-                    let local = Endpoint::from(stream.local_addr()?);
-                    Ok(Happening::Accepted {
-                        listener,
-                        stream,
-                        local,
-                        remote: remote.into(),
-                    })
-                }) {
-                    Ok(accepted) => happened.push_back(accepted),
-                    Err(error) if socket::failure(&error) == Failure::Exhausted => {
-                        tracing::warn!(%error, "cannot accept: raise the limit of open files");
+                let (stream, remote) = match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) if socket::is_of_one_connection(&error) => {
+                        tracing::debug!(%error, "accept failed");
+                        // Nothing happened that would bring another round, and
+                        // the listener has not registered the task.
+                        cx.waker().wake_by_ref();
+                        continue;
+                    }
+                    Err(error) => {
+                        socket::warn_of_pause(&error);
                         let mut pause = Box::pin(sleep(ACCEPT_PAUSE));
                         // Registers the waker; it cannot be over yet.
                         let _ = pause.as_mut().poll(cx);
                         self.accept_pause = Some(pause);
                         return;
                     }
-                    // That one went away before it was accepted.
-                    Err(error) => tracing::debug!(%error, "accept failed"),
+                };
+                let prepared = socket::prepare_accepted(&stream)
+                    .and_then(|()| stream.local_addr().map(Endpoint::from));
+                match prepared {
+                    Ok(local) => happened.push_back(Happening::Accepted {
+                        listener,
+                        stream,
+                        local,
+                        remote: remote.into(),
+                    }),
+                    Err(error) => {
+                        tracing::debug!(%error, "it went away as soon as it was accepted");
+                        cx.waker().wake_by_ref();
+                    }
                 }
             }
         }

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::Failure;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -48,18 +47,15 @@ impl Accept {
                 () = self.stop.cancelled() => break,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, remote)) => self.take_in(stream, remote, &mut connections),
-                    Err(error) if socket::failure(&error) == Failure::Exhausted => {
-                        tracing::warn!(%error, "cannot accept: raise the limit of open files");
+                    Err(error) if socket::is_of_one_connection(&error) => {
+                        tracing::debug!(%error, "accept failed");
+                    }
+                    Err(error) => {
+                        socket::warn_of_pause(&error);
                         sleep(PAUSE).await;
                     }
-                    // That one went away before it was accepted.
-                    Err(error) => tracing::debug!(%error, "accept failed"),
                 },
-                Some(ended) = connections.join_next() => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "a connection's task failed");
-                    }
-                }
+                Some(ended) = connections.join_next() => tell_if_lost(ended),
             }
         }
         drop(listener);
@@ -80,6 +76,11 @@ impl Accept {
     }
 
     fn take_in(&self, stream: TcpStream, remote: SocketAddr, connections: &mut JoinSet<()>) {
+        // Where connections come without a pause, nobody else clears away what
+        // has ended.
+        while let Some(ended) = connections.try_join_next() {
+            tell_if_lost(ended);
+        }
         let Some(permit) = self.shared.limits.admit(remote.ip()) else {
             tracing::debug!(%remote, "turned away: too many connections");
             return socket::reset(stream);
@@ -98,5 +99,11 @@ impl Accept {
                 drop(permit);
             }),
         };
+    }
+}
+
+fn tell_if_lost(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed");
     }
 }
