@@ -157,8 +157,13 @@ impl Conn {
         .await;
     }
 
-    /// The stream by itself; what has not left yet is lost.
+    /// The stream by itself. Where something of what was to be sent is lost, both
+    /// directions are shut down: what comes behind a gap makes no sense.
     pub(crate) fn into_stream(self) -> TcpStream {
+        if self.broken.is_some() || !self.unsent.is_empty() {
+            // One that is not connected any more needs no shutdown.
+            let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Both);
+        }
         self.stream
     }
 
@@ -263,6 +268,19 @@ mod tests {
         assert_eq!(
             next(&mut conn).await.unwrap_err().kind(),
             io::ErrorKind::Other
+        );
+    }
+
+    #[tokio::test]
+    async fn a_gap_is_never_written_behind() {
+        let (mut conn, _far) = pair().await;
+        while conn.broken.is_none() && conn.is_flushed() {
+            conn.send(&[7; SEND_BUFFER]);
+        }
+        let mut stream = conn.into_stream();
+        assert_eq!(
+            stream.write(b"behind the gap").await.unwrap_err().kind(),
+            io::ErrorKind::BrokenPipe
         );
     }
 
