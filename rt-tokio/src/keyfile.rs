@@ -76,7 +76,14 @@ pub fn create(path: &Path, secret: &SecretKey) -> Result<(), KeyFileError> {
 /// [`KeyFileError::Io`] where it cannot be read.
 pub fn read(path: &Path) -> Result<SecretKey, KeyFileError> {
     let failed = |error| KeyFileError::Io(path.to_owned(), error);
-    let file = File::open(path).map_err(failed)?;
+    let file = File::open(path).map_err(|error| {
+        failed(if error.kind() == io::ErrorKind::NotFound {
+            let advice = "there is no such file; `tcp-punch keygen --out FILE` makes a key";
+            io::Error::new(error.kind(), advice)
+        } else {
+            error
+        })
+    })?;
     check_private(path, &file)?;
     let mut text = Vec::new();
     let read = file.take(MAX_LEN + 1).read_to_end(&mut text);
@@ -256,6 +263,7 @@ mod tests {
     fn a_missing_file_is_named() {
         let error = read(Path::new("/nonexistent/key")).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/key"));
+        assert!(error.to_string().contains("keygen"), "{error}");
     }
 
     #[cfg(unix)]

@@ -43,7 +43,7 @@ const MAX_CONNECTIONS: usize = 100_000;
 const MAX_PER_ADDRESS: usize = 1_024;
 
 /// What is known before a server is bound.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a builder does nothing before `bind`"]
 pub struct ServerBuilder {
     secret: SecretKey,
@@ -178,6 +178,16 @@ impl ServerBuilder {
     }
 }
 
+impl fmt::Debug for ServerBuilder {
+    /// Without the token: it is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("mains", &self.mains)
+            .field("assists", &self.assists)
+            .finish_non_exhaustive()
+    }
+}
+
 fn bind_all(binds: &[Bind]) -> Result<Vec<(TcpListener, SocketAddr, Bind)>, ServerError> {
     let bind_one = |bind: &Bind| {
         let listener = socket::listen_alone(bind.local().into())?;
@@ -282,6 +292,21 @@ impl Server {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "std adds kinds as it likes")]
+fn bind_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "choose another port, or end the program that has it (`ss -ltnp` names it)"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "bind an address of this host (`ip address` lists them), and put the one that peers are to \
+             dial behind a `=`"
+        }
+        io::ErrorKind::PermissionDenied => "choose a port from 1024 on, or run it with more rights",
+        _ => "choose another address",
+    }
+}
+
 /// Why a server could not be bound. Its text says what to do.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -306,7 +331,13 @@ impl fmt::Display for ServerError {
             Self::NoAssist => f.write_str(
                 "a server needs at least one assist port, better two, to see how NATs map",
             ),
-            Self::Bind(local, error) => write!(f, "{local} cannot be bound: {error}"),
+            Self::Bind(local, error) => {
+                write!(
+                    f,
+                    "{local} cannot be bound: {error}; {}",
+                    bind_advice(error)
+                )
+            }
             Self::NotDiallable(local) => write!(
                 f,
                 "{local} is no address that peers could dial, and this host has none that is surely \
