@@ -17,7 +17,9 @@ const AHEAD: usize = 4;
 /// Carries standard input to the stream and the stream to standard output, until
 /// both have ended.
 ///
-/// The end of standard input ends one direction only. Where the other side cannot
+/// The end of standard input ends one direction only. So does the other side's
+/// end: standard output is closed then, so that who reads it (an `ssh` with this
+/// as its ProxyCommand) sees the end and can end standard input. Where the other side cannot
 /// be written to any more, what it has sent is still read to its end.
 ///
 /// Cancel safety: dropping the future cuts the stream.
@@ -63,12 +65,28 @@ async fn receive(mut from: ReadHalf<PunchedStream>, received: &mut u64) -> io::R
     loop {
         let read = from.read(&mut chunk).await?;
         if read == 0 {
-            return Ok(());
+            return close_stdout();
         }
         stdout.write_all(&chunk[..read]).await?;
         stdout.flush().await?;
         *received += read as u64;
     }
+}
+
+/// Nothing else may be written to it afterwards, and everything has been flushed.
+#[cfg(unix)]
+fn close_stdout() -> io::Result<()> {
+    // Not left open for the next file that is opened: a stray write to it must
+    // go nowhere.
+    let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdout(nowhere)?)
+}
+
+/// Not run on other systems: it is closed when the program ends.
+#[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps, reason = "as on the other systems")]
+fn close_stdout() -> io::Result<()> {
+    Ok(())
 }
 
 /// Standard input, read by a thread of its own: a read that blocks for ever must
