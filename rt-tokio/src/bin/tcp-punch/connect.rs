@@ -1,9 +1,11 @@
 //! `connect`: asks for streams.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use tcp_punch_tokio::{AccessPolicy, ConnectError, Peer, PeerId, SessionOptions, Strategies};
-use tokio::net::{TcpListener, TcpStream};
+use tcp_punch_tokio::{AccessPolicy, ConnectError, Peer, SessionOptions, Strategies};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::args::ConnectArgs;
@@ -13,9 +15,14 @@ use crate::outcome::{Outcome, Trouble};
 use crate::setup;
 use crate::signals::{Interrupts, interrupted};
 
-/// Connections that wait for their stream, or have one: as many as one peer can
-/// punch at once, and some that are up. More wait in the listener's backlog.
+/// Connections that wait for their stream, or have one. More wait in the
+/// listener's backlog.
 const MAX_CARRIED: usize = 1_024;
+
+/// Streams that are asked for at once: each needs ports of its own observed, and
+/// a server introduces 12 at once to one peer, whoever asks. More connections
+/// wait until it is their turn.
+const MAX_ASKED: usize = 4;
 
 pub(crate) async fn run(args: ConnectArgs) -> Outcome {
     let mut interrupts = Interrupts::new().map_err(Trouble::failed)?;
@@ -26,8 +33,13 @@ pub(crate) async fn run(args: ConnectArgs) -> Outcome {
         None => None,
     };
     let peer = setup::start(&args.peer, AccessPolicy::nobody, &reporter)?;
+    if args.to == peer.id() {
+        return Err(Trouble::usage(
+            "PEER_ID is the id of --key itself: give the other peer's, which `tcp-punch id` prints there",
+        ));
+    }
     let outcome = tokio::select! {
-        outcome = work(&args, &peer, listener.as_ref(), &reporter) => outcome,
+        outcome = work(&args, &peer, listener, &reporter) => outcome,
         trouble = given_up(&peer, &reporter) => Err(trouble),
         outcome = interrupted(&mut interrupts, args.forward.is_some(), &reporter) => outcome,
     };
@@ -39,7 +51,7 @@ pub(crate) async fn run(args: ConnectArgs) -> Outcome {
 async fn work(
     args: &ConnectArgs,
     peer: &Peer,
-    listener: Option<&TcpListener>,
+    listener: Option<TcpListener>,
     reporter: &Reporter,
 ) -> Outcome {
     match listener {
@@ -97,21 +109,35 @@ async fn listen(local: SocketAddr, reporter: &Reporter) -> Result<TcpListener, T
         .map_err(|error| reporter.failed("forward", &format!("{local} cannot be bound: {error}")))
 }
 
-/// Carries all connections that come, for ever.
+/// Carries all connections that come, for ever; where the link to the server is
+/// lost for good, those that are up to their end.
 async fn forward(
     args: &ConnectArgs,
     peer: &Peer,
-    listener: &TcpListener,
+    listener: TcpListener,
     reporter: &Reporter,
 ) -> Outcome {
     let mut carried = JoinSet::new();
     let (to, options) = (args.to, options(args));
-    loop {
+    let turns = Arc::new(Semaphore::new(MAX_ASKED));
+    let error = loop {
         tokio::select! {
             accepted = listener.accept(), if carried.len() < MAX_CARRIED => match accepted {
                 Ok((local, _)) => {
                     let (peer, reporter) = (peer.clone(), reporter.clone());
-                    carried.spawn(async move { carry_one(local, &peer, to, options, &reporter).await });
+                    let turns = Arc::clone(&turns);
+                    carried.spawn(async move {
+                        let asked = {
+                            // Nobody closes it.
+                            let _turn = turns.acquire().await;
+                            peer.connect_with(to, options).await
+                        };
+                        match asked {
+                            Ok(stream) => drop(carry(local, stream, &reporter).await),
+                            // Dropping the local connection tells whoever made it.
+                            Err(error) => drop(refused(&error, &reporter)),
+                        }
+                    });
                 }
                 Err(error) => {
                     reporter.warn(&format!("cannot accept: {error}"));
@@ -120,23 +146,12 @@ async fn forward(
             },
             // One that fails has been told, and is not the others' concern.
             Some(_) = carried.join_next() => {}
-            error = peer.link_lost() => return Err(reporter.unregistered(error)),
+            error = peer.link_lost() => break error,
         }
-    }
-}
-
-async fn carry_one(
-    local: TcpStream,
-    peer: &Peer,
-    to: PeerId,
-    options: SessionOptions,
-    reporter: &Reporter,
-) {
-    match peer.connect_with(to, options).await {
-        Ok(stream) => {
-            carry(local, stream, reporter).await;
-        }
-        // Dropping the local connection tells whoever made it.
-        Err(error) => drop(refused(&error, reporter)),
-    }
+    };
+    // Who comes now is refused; streams that are up need no server.
+    drop(listener);
+    let trouble = reporter.unregistered(error);
+    while carried.join_next().await.is_some() {}
+    Err(trouble)
 }

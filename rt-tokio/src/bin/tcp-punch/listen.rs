@@ -46,20 +46,30 @@ async fn serve(args: &ListenArgs, peer: &Peer, reporter: &Reporter) -> Outcome {
     }
 }
 
-/// Serves all who come, for ever.
+/// Streams that are carried at once. More wait, a few; those behind are closed.
+const MAX_CARRIED: usize = 1_024;
+
+/// Serves all who come, for ever; where the link to the server is lost for good,
+/// those who are there to their end.
 async fn serve_many(args: &ListenArgs, peer: &Peer, reporter: &Reporter) -> Outcome {
     let mut sessions = JoinSet::new();
-    loop {
+    let trouble = loop {
         tokio::select! {
-            stream = next(peer, reporter) => {
-                let stream = stream?;
+            stream = next(peer, reporter), if sessions.len() < MAX_CARRIED => {
+                let stream = match stream {
+                    Ok(stream) => stream,
+                    Err(trouble) => break trouble,
+                };
                 let (reporter, target) = (reporter.clone(), args.forward.clone());
                 sessions.spawn(async move { to_target(target.as_deref(), stream, &reporter).await });
             }
             // One that fails has been told, and is not the others' concern.
             Some(_) = sessions.join_next() => {}
         }
-    }
+    };
+    // Streams that are up need no server.
+    while sessions.join_next().await.is_some() {}
+    Err(trouble)
 }
 
 async fn next(peer: &Peer, reporter: &Reporter) -> Result<PunchedStream, Trouble> {
