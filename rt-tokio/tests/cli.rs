@@ -192,6 +192,22 @@ fn find<'a>(events: &'a [serde_json::Value], name: &str) -> &'a serde_json::Valu
         .unwrap_or_else(|| panic!("no {name} in {events:#?}"))
 }
 
+/// A service that says everything back, and ends when its client does.
+fn service() -> String {
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = service.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for mut stream in service.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let mut all = Vec::new();
+                stream.read_to_end(&mut all).unwrap();
+                stream.write_all(&all).unwrap();
+            });
+        }
+    });
+    target
+}
+
 #[test]
 fn keygen_and_id_agree_and_nothing_is_overwritten() {
     let scratch = Scratch::new("keys");
@@ -235,6 +251,7 @@ fn usage_errors_end_with_two() {
         ],
         &["connect", "--server", &server, "--key", "/nonexistent", &id],
         &["connect", "--server", &server, "--key", key],
+        &["connect", "--server", &server, "--key", key, &id],
         &["id", "--key", "/nonexistent"],
         &["nonsense"],
         &[],
@@ -250,6 +267,22 @@ fn usage_errors_end_with_two() {
             "{args:?}"
         );
     }
+}
+
+#[test]
+fn with_json_a_usage_error_is_json_too() {
+    let scratch = Scratch::new("json-usage");
+    let (_, id) = scratch.key("a");
+    let server = format!("127.0.0.1:1/{id}");
+    let output = peer("connect", &server, Path::new("/nonexistent"))
+        .arg(&id)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let events = events(&output);
+    let failed = find(&events, "failed");
+    assert_eq!(failed["reason"], "usage");
+    assert!(failed["message"].as_str().unwrap().contains("keygen"));
 }
 
 #[test]
@@ -349,18 +382,7 @@ fn connections_are_carried_each_over_its_own_stream() {
     let scratch = Scratch::new("forward");
     let server = server(&scratch, &["--token", "word"]);
     let ((a, a_id), (b, b_id)) = (scratch.key("a"), scratch.key("b"));
-    // A service that says everything back, and ends when its client does.
-    let service = TcpListener::bind("127.0.0.1:0").unwrap();
-    let target = service.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for mut stream in service.incoming().map_while(Result::ok) {
-            thread::spawn(move || {
-                let mut all = Vec::new();
-                stream.read_to_end(&mut all).unwrap();
-                stream.write_all(&all).unwrap();
-            });
-        }
-    });
+    let target = service();
     let _listener = listening(peer("listen", &server.addr, &b).args([
         "--token",
         "word",
@@ -381,7 +403,8 @@ fn connections_are_carried_each_over_its_own_stream() {
     });
     let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
     let entrance = ready["local"].as_str().unwrap().to_owned();
-    let clients: Vec<_> = (0..4_u8)
+    // More than one peer can ask for at once.
+    let clients: Vec<_> = (0..48_u8)
         .map(|i| {
             let entrance = entrance.clone();
             thread::spawn(move || {
@@ -429,6 +452,90 @@ fn once_ends_with_the_first() {
     assert_eq!(at_connector.stdout, b"goodbye");
     assert_eq!(at_connector.status.code(), Some(0));
     assert_eq!(listener.end().status.code(), Some(0));
+}
+
+/// As `ssh` needs it from its ProxyCommand: it ends standard input only when it
+/// has seen the end of what comes.
+#[test]
+fn the_other_sides_end_is_seen_while_standard_input_is_open() {
+    let scratch = Scratch::new("proxy");
+    let server = server(&scratch, &[]);
+    let ((a, _), (b, b_id)) = (scratch.key("a"), scratch.key("b"));
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = service.local_addr().unwrap().to_string();
+    let _listener =
+        listening(peer("listen", &server.addr, &b).args(["--allow-any", "--forward", &target]));
+    let mut connector = Running::start(
+        peer("connect", &server.addr, &a)
+            .arg(&b_id)
+            .stdin(Stdio::piped()),
+    );
+    let (mut served, _) = service.accept().unwrap();
+    served.write_all(b"goodbye").unwrap();
+    served.shutdown(std::net::Shutdown::Write).unwrap();
+    let (ended, end) = mpsc::channel();
+    let mut stdout = connector.0.stdout.take().unwrap();
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        stdout.read_to_end(&mut all).unwrap();
+        ended.send(all).unwrap();
+    });
+    let all = end
+        .recv_timeout(Duration::from_secs(20))
+        .expect("standard output does not end");
+    assert_eq!(all, b"goodbye");
+    // The other direction still works.
+    let mut stdin = connector.0.stdin.take().unwrap();
+    stdin.write_all(b"and you").unwrap();
+    drop(stdin);
+    let mut heard = String::new();
+    served.read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "and you");
+    assert_eq!(connector.end().status.code(), Some(0));
+}
+
+#[test]
+fn a_stream_outlives_a_link_that_is_lost_for_good() {
+    let scratch = Scratch::new("replaced");
+    let server = server(&scratch, &[]);
+    let ((a, _), (b, b_id)) = (scratch.key("a"), scratch.key("b"));
+    let target = service();
+    let listen = || {
+        let mut command = peer("listen", &server.addr, &b);
+        command.args(["--allow-any", "--forward", &target]);
+        command
+    };
+    let mut first = Running::start(&mut listen());
+    let stderr = first.0.stderr.take().unwrap();
+    let (told, failure) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = told.send(line(stderr, |line| line.contains("\"event\":\"failed\"")));
+    });
+    let mut connector = loop {
+        // Until the first one is registered.
+        let mut connector = Running::start(
+            peer("connect", &server.addr, &a)
+                .arg(&b_id)
+                .stdin(Stdio::piped()),
+        );
+        let end = line(connector.0.stderr.take().unwrap(), |line| {
+            line.contains("\"event\":\"verified\"") || line.contains("\"event\":\"failed\"")
+        });
+        if end.contains("\"event\":\"verified\"") {
+            break connector;
+        }
+    };
+    // Another program with the same key takes the place.
+    let _second = listening(&mut listen());
+    let failure = failure.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(failure.contains("\"replaced\""), "{failure}");
+    let mut stdin = connector.0.stdin.take().unwrap();
+    stdin.write_all(b"still here").unwrap();
+    drop(stdin);
+    let output = connector.end();
+    assert_eq!(output.stdout, b"still here");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(first.end().status.code(), Some(1));
 }
 
 #[test]

@@ -337,7 +337,7 @@ impl Reporter {
     }
 
     fn emit_at(&self, at: Instant, event: &str, fields: Value, words: &str) {
-        let line = if self.json {
+        let mut line = if self.json {
             // To the microsecond: benchmarks read it.
             let t_ms = at.duration_since(self.start).as_micros() as f64 / 1e3;
             // By hand, so that time and event come first.
@@ -355,7 +355,9 @@ impl Reporter {
             self.who
                 .map_or_else(|| words.to_owned(), |who| format!("{who}: {words}"))
         };
-        // A standard error that is gone is no reason to end a stream.
-        let _ = writeln!(std::io::stderr(), "{line}");
+        // In one piece, as other programs may write there too. A standard error
+        // that is gone is no reason to end a stream.
+        line.push('\n');
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }

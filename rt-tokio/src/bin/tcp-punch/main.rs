@@ -14,33 +14,36 @@ mod setup;
 mod signals;
 mod words;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use args::{Args, Command};
+use events::Reporter;
 use outcome::{Outcome, Trouble};
 
 fn main() -> ExitCode {
     // A usage error ends the program here, with exit code 2.
     let args = Args::parse();
-    if !args.command.wants_json() {
+    let wants_json = args.command.wants_json();
+    if !wants_json {
         log_to_stderr();
     }
-    match run(args.command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Trouble::Told) => ExitCode::from(1),
-        Err(Trouble::Failed(text)) => {
-            eprintln!("tcp-punch: {text}");
-            ExitCode::from(1)
-        }
-        Err(Trouble::Usage(text)) => {
-            eprintln!("tcp-punch: {text}");
-            ExitCode::from(2)
-        }
+    let (reason, text, code) = match run(args.command) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Trouble::Told) => return ExitCode::from(1),
+        Err(Trouble::Failed(text)) => ("other", text, 1),
+        Err(Trouble::Usage(text)) => ("usage", text, 2),
+    };
+    if wants_json {
+        drop(Reporter::new(true).failed(reason, &text));
+    } else {
+        // A standard error that is gone is no reason for another exit code.
+        let _ = writeln!(std::io::stderr(), "tcp-punch: {text}");
     }
+    ExitCode::from(code)
 }
 
 fn run(command: Command) -> Outcome {

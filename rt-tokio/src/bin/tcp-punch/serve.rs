@@ -31,7 +31,7 @@ pub(crate) async fn run(args: ServeArgs) -> Outcome {
         return Err(Trouble::failed("nothing is bound"));
     };
     for other in others {
-        eprintln!("also {other}");
+        let _ = writeln!(std::io::stderr(), "also {other}");
     }
     let mut stdout = std::io::stdout();
     writeln!(stdout, "server {first}")
