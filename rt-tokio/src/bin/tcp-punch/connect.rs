@@ -13,7 +13,7 @@ use crate::events::Reporter;
 use crate::forward::{carry, carry_stdio};
 use crate::outcome::{Outcome, Trouble};
 use crate::setup;
-use crate::signals::{Interrupts, interrupted};
+use crate::signals::{Hangup, Interrupts, interrupted};
 
 /// Connections that wait for their stream, or have one. More wait in the
 /// listener's backlog.
@@ -57,7 +57,14 @@ async fn work(
     match listener {
         Some(listener) => forward(args, peer, listener, reporter).await,
         None => {
-            let asked = peer.connect_with(args.to, options(args)).await;
+            let mut hangup = Hangup::new().map_err(Trouble::failed)?;
+            let asked = tokio::select! {
+                biased;
+                asked = peer.connect_with(args.to, options(args)) => asked,
+                () = hangup.next() => {
+                    return Err(reporter.failed("interrupted", "interrupted before there was a stream"));
+                }
+            };
             let stream = asked.map_err(|error| refused(&error, reporter))?;
             if carry_stdio(stream, reporter).await {
                 Ok(())
@@ -104,9 +111,14 @@ async fn listen(local: SocketAddr, reporter: &Reporter) -> Result<TcpListener, T
         reporter.listening(listener.local_addr()?);
         std::io::Result::Ok(listener)
     };
-    bound
-        .await
-        .map_err(|error| reporter.failed("forward", &format!("{local} cannot be bound: {error}")))
+    bound.await.map_err(|error| {
+        reporter.failed(
+            "forward",
+            &format!(
+                "{local} cannot be bound: {error}; give --forward another IP:PORT of this host"
+            ),
+        )
+    })
 }
 
 /// Carries all connections that come, for ever; where the link to the server is

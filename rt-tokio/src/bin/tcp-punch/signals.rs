@@ -71,3 +71,38 @@ impl Interrupts {
         }
     }
 }
+
+/// SIGHUP, taken over from the system for as long as the program runs: `ssh`
+/// sends it to its ProxyCommand when it ends. A stream that is up shall end in
+/// order then, by the end of standard input, and not be cut.
+#[cfg(unix)]
+pub(crate) struct Hangup(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Hangup {
+    pub(crate) fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Cancel safety: no signal is lost.
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+/// There is no such thing on other systems.
+#[cfg(not(unix))]
+pub(crate) struct Hangup;
+
+#[cfg(not(unix))]
+impl Hangup {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    #[allow(clippy::needless_pass_by_ref_mut, reason = "as on the other systems")]
+    pub(crate) async fn next(&mut self) {
+        std::future::pending().await
+    }
+}
