@@ -154,7 +154,7 @@ pub(crate) struct PeerArgs {
 }
 
 #[derive(Debug, Parser)]
-#[command(after_help = "\
+#[command(group = clap::ArgGroup::new("who").required(true), after_help = "\
 Examples:
   Let one peer reach this host's SSH server, as often as it likes:
   $ tcp-punch listen --server HOST:3478/KEY --key b.key --allow ID_OF_A --forward localhost:22
@@ -167,10 +167,10 @@ pub(crate) struct ListenArgs {
     #[command(flatten)]
     pub(crate) peer: PeerArgs,
     /// Let this peer in; may be given often
-    #[arg(long, value_name = "ID", num_args = 1.., required_unless_present = "allow_any")]
+    #[arg(long, value_name = "ID", num_args = 1.., group = "who")]
     pub(crate) allow: Vec<PeerId>,
     /// Let anybody in who knows this peer's id
-    #[arg(long, conflicts_with = "allow")]
+    #[arg(long, group = "who")]
     pub(crate) allow_any: bool,
     /// Whether the server has to ask for each session
     ///
@@ -199,7 +199,7 @@ Examples:
   $ tcp-punch connect --server HOST:3478/KEY --key a.key ID_OF_B < file
 
 Without --forward, standard input and output are the stream. The end of standard input ends that
-direction only; connect ends when the other side has ended its own.")]
+direction only, and the other side's end closes standard output; connect ends when both have ended.")]
 pub(crate) struct ConnectArgs {
     #[command(flatten)]
     pub(crate) peer: PeerArgs,
@@ -207,7 +207,7 @@ pub(crate) struct ConnectArgs {
     #[arg(value_name = "PEER_ID")]
     pub(crate) to: PeerId,
     /// Carry the TCP connections that come to this address
-    #[arg(long, value_name = "LISTEN_IP:PORT")]
+    #[arg(long, value_name = "LISTEN_IP:PORT", value_parser = entrance)]
     pub(crate) forward: Option<SocketAddr>,
     /// Time for a stream to come about: the server, the other side's consent, the punch
     #[arg(long, value_name = "SECONDS", default_value = "45", value_parser = seconds)]
@@ -265,6 +265,11 @@ fn target(text: &str) -> Result<String, String> {
         Some(Ok(port)) if port != 0 => Ok(text.to_owned()),
         _ => Err("it is HOST:PORT".to_owned()),
     }
+}
+
+fn entrance(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "it is IP:PORT, such as 127.0.0.1:8080".to_owned())
 }
 
 /// A day is as good as for ever, and keeps far from every overflow.
