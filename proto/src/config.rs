@@ -30,6 +30,7 @@ pub struct Config {
     pub(crate) backoff_first: Duration,
     pub(crate) backoff_last: Duration,
     pub(crate) allow_loopback: bool,
+    pub(crate) probe_nat: bool,
 }
 
 impl Config {
@@ -49,6 +50,7 @@ impl Config {
                 backoff_first: Duration::from_millis(500),
                 backoff_last: Duration::from_secs(30),
                 allow_loopback: false,
+                probe_nat: false,
             },
         }
     }
@@ -140,6 +142,14 @@ impl ConfigBuilder {
     /// where server and peers are on one host. Default: no.
     pub fn allow_loopback(mut self, allow: bool) -> Self {
         self.config.allow_loopback = allow;
+        self
+    }
+
+    /// Finds out, each time it registers, what the NAT lets in and answers, with
+    /// one more port and the server's help; tells it as
+    /// [`Event::NatLearnt`](crate::Event::NatLearnt) within 6 s. Default: no.
+    pub fn probe_nat(mut self, probe: bool) -> Self {
+        self.config.probe_nat = probe;
         self
     }
 

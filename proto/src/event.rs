@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::addr::Endpoint;
 use crate::id::{PeerId, SessionId};
 use crate::io::Failure;
+use crate::nat::NatReport;
 use crate::noise::Role;
 
 /// Something the application may want to know.
@@ -24,6 +25,12 @@ pub enum Event {
     MappingLearnt {
         /// The judgement.
         mapping: Mapping,
+    },
+    /// All that can be seen of our NAT has been seen; only where the
+    /// configuration asks for it.
+    NatLearnt {
+        /// The report.
+        report: NatReport,
     },
     /// The link to the server is gone or was never up. The machine tries again
     /// by itself unless `retry_in` is `None`.
@@ -120,8 +127,19 @@ pub enum Mapping {
     Unknown,
     /// The same outer endpoint whatever the destination: it can be punched.
     EndpointIndependent,
-    /// Another outer endpoint for another destination ("symmetric").
-    EndpointDependent,
+    /// Another outer endpoint for another destination address ("symmetric").
+    AddressDependent,
+    /// Another outer endpoint for another destination address or port
+    /// ("symmetric"); also where only one of the two was seen.
+    AddressAndPortDependent,
+}
+
+impl Mapping {
+    /// Whether it depends on the destination: such a port cannot be foretold
+    /// from another contact.
+    pub const fn is_dependent(self) -> bool {
+        matches!(self, Self::AddressDependent | Self::AddressAndPortDependent)
+    }
 }
 
 impl fmt::Display for Mapping {
@@ -129,7 +147,8 @@ impl fmt::Display for Mapping {
         f.write_str(match self {
             Self::Unknown => "unknown",
             Self::EndpointIndependent => "endpoint-independent",
-            Self::EndpointDependent => "endpoint-dependent",
+            Self::AddressDependent => "address-dependent",
+            Self::AddressAndPortDependent => "address-and-port-dependent",
         })
     }
 }

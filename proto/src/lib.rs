@@ -111,6 +111,7 @@ pub mod config;
 pub mod event;
 pub mod id;
 pub mod io;
+pub mod nat;
 pub mod noise;
 pub mod peer;
 mod punch;
@@ -128,6 +129,7 @@ pub use config::{
 pub use event::{Event, FailReason, LinkFailure, Mapping, Strategies, Strategy, StreamMode, Tried};
 pub use id::{LinkHandle, ListenerId, ParseIdError, PeerId, ResolveId, SessionId, SocketId};
 pub use io::{Close, Failure, HandOver, Input, Output, SEND_BUFFER};
+pub use nat::NatReport;
 pub use peer::{Misuse, Peer};
 pub use time::Instant;
 

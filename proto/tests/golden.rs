@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 use tcp_punch_proto::rendezvous::Rejection;
 use tcp_punch_proto::wire::{
-    AssistToken, Cancel, Clear, Connect, Consent, Empty, Extensions, Moved, Notify, Observed, Ping,
-    Ready, Refused, Register, Registered, Rejected, Request, SessionPayload, Side, StreamHello,
-    ToPeer, ToServer,
+    AssistToken, Cancel, Clear, Connect, Consent, DialBackOutcome, Empty, Extensions, Moved,
+    Notify, Observed, Ping, Probe, Probed, Ready, Refused, Register, Registered, Rejected, Request,
+    SessionPayload, Side, StreamHello, ToPeer, ToServer,
 };
 use tcp_punch_proto::{
     Candidate, CandidateKind, Endpoint, FailReason, LinkHandle, Mapping, PeerId, SessionId,
@@ -118,6 +118,13 @@ fn to_server() -> Vec<(&'static str, ToServer<'static>)> {
             }),
         ),
         (
+            "probe",
+            ToServer::Probe(Probe {
+                port: 40_000,
+                extensions: NONE,
+            }),
+        ),
+        (
             "moved",
             ToServer::Moved(Moved {
                 hosts: hosts(),
@@ -159,6 +166,15 @@ fn to_peer() -> Vec<(&'static str, ToPeer<'static>)> {
             }),
         ),
         ("replaced", ToPeer::Replaced(Empty { extensions: NONE })),
+        (
+            "probed",
+            ToPeer::Probed(Probed {
+                port: 40_000,
+                other_address: true,
+                outcome: DialBackOutcome::Refused,
+                extensions: NONE,
+            }),
+        ),
         (
             "observed",
             ToPeer::Observed(Observed {
@@ -368,7 +384,7 @@ fn the_largest_messages_fit_in_a_frame() {
     let side = Side {
         rtt_us: u32::MAX,
         jitter_us: u32::MAX,
-        mapping: Mapping::EndpointDependent,
+        mapping: Mapping::AddressAndPortDependent,
         candidates: std::iter::repeat_n(v6, 8).collect(),
     };
     let notify = ToPeer::Notify(Notify {

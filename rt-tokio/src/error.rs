@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use proto::{FailReason, Failure, LinkFailure, Mapping, Misuse, PeerId, SessionId, Tried};
+use proto::{FailReason, Failure, LinkFailure, Misuse, PeerId, SessionId, Tried};
 
 /// Why a stream did not come about. Its text says what was tried and what to do
 /// next.
@@ -187,15 +187,15 @@ pub const fn session_advice(reason: FailReason, tried: &Tried) -> &'static str {
         }
         FailReason::NothingToTry => "allow more strategies at one of the two sides",
         FailReason::PunchTimedOut => match (tried.own_mapping, tried.peer_mapping) {
-            (Mapping::EndpointDependent, Mapping::EndpointDependent) => {
+            (own, peer) if own.is_dependent() && peer.is_dependent() => {
                 "both NATs choose another port for every destination (symmetric): no punch can work; \
                  put one side behind another router, forward a port there, or use IPv6"
             }
-            (Mapping::EndpointDependent, _) => {
+            (own, _) if own.is_dependent() => {
                 "the NAT here chooses another port for every destination (symmetric): forward a port, \
                  use another router, or IPv6"
             }
-            (_, Mapping::EndpointDependent) => {
+            (_, peer) if peer.is_dependent() => {
                 "the other side's NAT chooses another port for every destination (symmetric): forward a \
                  port there, use another router, or IPv6"
             }
@@ -251,8 +251,8 @@ mod tests {
             dials: 5,
             refused: 3,
             unanswered: 2,
-            own_mapping: Mapping::EndpointDependent,
-            peer_mapping: Mapping::EndpointDependent,
+            own_mapping: proto::Mapping::AddressAndPortDependent,
+            peer_mapping: proto::Mapping::AddressDependent,
             ..Tried::default()
         };
         let text = failed(FailReason::PunchTimedOut, tried, None).to_string();

@@ -47,6 +47,7 @@ pub use server_addr::{ParseServerAddrError, ServerAddr};
 pub use status::{Events, LinkStatus};
 pub use stream::PunchedStream;
 
+pub use proto::nat::{Allocation, EarlySyn, Filtering, NatReport};
 pub use proto::noise::{Psk, PublicKey, Role, SecretKey};
 pub use proto::rendezvous::ServerConfigError;
 pub use proto::{

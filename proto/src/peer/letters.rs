@@ -5,8 +5,8 @@ use super::outbox::{Letter, Slot};
 use crate::config::{Access, InAdvance, MAX_NAMED};
 use crate::id::{SessionId, SocketId};
 use crate::wire::{
-    AssistToken, Cancel, Clear, Consent, Empty, Extensions, Frame, Moved, Ping, Ready, Refused,
-    Register, Request, ToServer, assist_mac, finish_frame, frame_body,
+    AssistToken, Cancel, Clear, Consent, Empty, Extensions, Frame, Moved, Ping, Probe, Ready,
+    Refused, Register, Request, ToServer, assist_mac, finish_frame, frame_body,
 };
 
 impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, PORTS> {
@@ -51,6 +51,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             | Letter::Ping(_)
             | Letter::Pong(_)
             | Letter::PongAck(_)
+            | Letter::Probe { .. }
             | Letter::Request { .. }
             | Letter::Ready { .. }
             | Letter::Refuse { .. }
@@ -87,6 +88,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             Letter::Ping(number) => ToServer::Ping(ping(number)),
             Letter::Pong(number) => ToServer::Pong(ping(number)),
             Letter::PongAck(number) => ToServer::PongAck(ping(number)),
+            Letter::Probe { port } => ToServer::Probe(Probe { port, extensions }),
             Letter::Request { slot } => ToServer::Request(self.request_message(slot)?),
             Letter::Ready { slot } => {
                 let session = self.session(slot)?;

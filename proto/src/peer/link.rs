@@ -1,5 +1,6 @@
 //! The main link: connect, prove who is there, register, keep alive, come back.
 
+use core::net::IpAddr;
 use core::time::Duration;
 
 use heapless::Vec;
@@ -174,6 +175,8 @@ pub(crate) struct MainLink {
     /// The local port; 0 until one is bound.
     pub(crate) port: u16,
     pub(crate) socket: Option<SocketId>,
+    /// The address that the host chose.
+    local_ip: Option<IpAddr>,
     resolve: Option<ResolveId>,
     addresses: Vec<Endpoint, MAX_ADDRESSES>,
     next_address: u8,
@@ -211,6 +214,7 @@ impl MainLink {
             server,
             port: 0,
             socket: None,
+            local_ip: None,
             resolve: None,
             addresses: Vec::new(),
             next_address: 0,
@@ -235,6 +239,19 @@ impl MainLink {
 
     pub(crate) fn is_registered(&self) -> bool {
         self.state == LinkState::Registered
+    }
+
+    /// Whether the server sees us under another address than our own.
+    pub(crate) fn is_translated(&self) -> Option<bool> {
+        let (local, lease) = (self.local_ip?, self.lease.as_ref()?);
+        Some(local != lease.mapped.ip)
+    }
+
+    /// Whether the server sees the main port under its own number.
+    pub(crate) fn preserves_port(&self) -> Option<bool> {
+        self.lease
+            .as_ref()
+            .map(|lease| lease.mapped.port == self.port)
     }
 
     /// The server's endpoint, while one is being used.
@@ -321,8 +338,9 @@ impl MainLink {
         }
     }
 
-    pub(crate) fn connected(&mut self, core: &mut Core, id: SocketId) {
+    pub(crate) fn connected(&mut self, core: &mut Core, id: SocketId, local: Endpoint) {
         if self.transition(LinkCause::Connected) {
+            self.local_ip = Some(local.ip);
             self.port_failures = 0;
             self.cipher = Cipher::Handshake(Key::new(core.entropy.bytes()));
             self.expect = Expect::Header;

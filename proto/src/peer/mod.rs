@@ -13,6 +13,7 @@ mod letters;
 pub(crate) mod link;
 pub(crate) mod outbox;
 mod ports;
+mod probe;
 mod strangers;
 
 use ::core::fmt;
@@ -23,6 +24,7 @@ use crate::config::{Access, Config};
 use crate::event::{Event, FailReason};
 use crate::id::{PeerId, SocketId};
 use crate::io::{Failure, Input, Output};
+use crate::nat::{NatReport, classify_dial_backs};
 use crate::noise::{PublicKey, SecretKey};
 use crate::punch::{Session, State};
 use crate::time::{Instant, earlier};
@@ -31,7 +33,8 @@ use crate::wire::{Clear, Frame, MAX_SESSION_PORTS, ToPeer};
 use self::core::Core;
 use self::link::{LinkNews, MainLink};
 use self::outbox::{Action, Letter, Slot};
-use self::ports::{PortNews, Ports};
+use self::ports::{Observed, PortNews, Ports, Purpose};
+use self::probe::Probe;
 use self::strangers::{Said, Strangers};
 
 /// The caller asked for something that cannot be now; nothing changed.
@@ -75,6 +78,8 @@ pub struct Peer<A, const SESSIONS: usize, const PORTS: usize> {
     ports: Ports<PORTS>,
     sessions: [Option<Session>; SESSIONS],
     strangers: Strangers<PORTS>,
+    probe: Option<Probe>,
+    report: NatReport,
 }
 
 impl<A, const SESSIONS: usize, const PORTS: usize> fmt::Debug for Peer<A, SESSIONS, PORTS> {
@@ -108,6 +113,8 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             ports: Ports::new(),
             sessions: [const { None }; SESSIONS],
             strangers: Strangers::default(),
+            probe: None,
+            report: NatReport::default(),
         }
     }
 
@@ -242,6 +249,9 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 Output::HandOver(self.session_mut(slot)?.take_hand_over(stream)?)
             }
             Action::Registered { mapped } => Output::Event(Event::Registered { mapped }),
+            Action::NatLearnt => Output::Event(Event::NatLearnt {
+                report: self.report,
+            }),
             Action::MappingLearnt(mapping) => Output::Event(Event::MappingLearnt { mapping }),
             Action::LinkDown {
                 reason,
@@ -343,6 +353,9 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             self.port_news(news);
             return true;
         }
+        if self.main.is_registered() && self.step_probe() {
+            return true;
+        }
         self.main.is_registered() && {
             let want = self.wanted_ports();
             self.ports.refill(&mut self.core, want)
@@ -362,6 +375,10 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         }
         if self.main.state() != link::LinkState::Idle {
             self.main.stop(&mut self.core);
+            return true;
+        }
+        if self.probe.is_some() {
+            self.abandon_probe();
             return true;
         }
         self.strangers.drop_any(&mut self.core) || self.ports.drop_any(&mut self.core)
@@ -397,6 +414,10 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             self.main.deadline(),
             self.ports.deadline(),
             self.strangers.deadline(),
+            self.probe
+                .as_ref()
+                .filter(|_| self.main.is_registered())
+                .and_then(Probe::deadline),
             self.main
                 .lease
                 .as_ref()
@@ -406,7 +427,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
     }
 
     fn bind_main(&mut self) {
-        if !self.ports.bind(&mut self.core, true) {
+        if !self.ports.bind(&mut self.core, Purpose::Main) {
             let news = self.main.lost(
                 &mut self.core,
                 crate::event::LinkFailure::NoPort(Failure::Exhausted),
@@ -448,12 +469,15 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
 
     fn connected(&mut self, id: SocketId, local: Endpoint) {
         if self.main.socket == Some(id) {
-            return self.main.connected(&mut self.core, id);
+            return self.main.connected(&mut self.core, id, local);
         }
         if self.ports.has_link(id) {
             return self
                 .ports
                 .connected(&mut self.core, id, self.main.lease.as_ref());
+        }
+        if self.hairpin_ended(id, true) {
+            return;
         }
         let Self { core, sessions, .. } = self;
         for session in sessions.iter_mut().flatten() {
@@ -471,6 +495,9 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         }
         if self.ports.has_link(id) {
             return self.ports.ended(&mut self.core, id);
+        }
+        if self.hairpin_ended(id, false) {
+            return;
         }
         let Self { core, sessions, .. } = self;
         for session in sessions.iter_mut().flatten() {
@@ -561,6 +588,9 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                         });
                     }
                     self.core.tell_hosts();
+                    self.abandon_probe();
+                    let wanted = self.core.config.probe_nat;
+                    self.probe = wanted.then(|| Probe::new(self.core.now));
                     if let Some(lease) = self.main.lease.as_ref() {
                         self.ports.registered(&mut self.core, lease);
                     }
@@ -579,18 +609,10 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             ToPeer::Ping(ping) => self.core.tell_server(Letter::Pong(ping.number)),
             ToPeer::Pong(pong) => self.main.pong(&mut self.core, pong.number),
             ToPeer::PongAck(_) => {}
-            ToPeer::Observed(seen) => {
-                if let Some(lease) = self.main.lease.as_ref() {
-                    let learnt = self.ports.observed(
-                        &mut self.core,
-                        seen.port,
-                        seen.assist,
-                        seen.mapped,
-                        lease,
-                    );
-                    if let Some(mapping) = learnt {
-                        self.core.out.push(Action::MappingLearnt(mapping));
-                    }
+            ToPeer::Observed(seen) => self.observed(seen.port, seen.assist, seen.mapped),
+            ToPeer::Probed(probed) => {
+                if let Some(probe) = &mut self.probe {
+                    probe.probed(probed.port, probed.other_address, probed.outcome);
                 }
             }
             // Before the server took us it has nothing to introduce.
@@ -600,6 +622,77 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             ToPeer::Connect(connect) => self.told_to_connect(connect),
             ToPeer::Refused(refused) => self.told_refused(refused),
             ToPeer::Cancelled(cancel) => self.told_over(cancel.session, FailReason::Cancelled),
+        }
+    }
+
+    fn observed(&mut self, port: u16, assist: u8, mapped: Endpoint) {
+        let Some(lease) = self.main.lease.as_ref() else {
+            return;
+        };
+        let server_ip = self.main.server_endpoint().map(|at| at.ip);
+        match self
+            .ports
+            .observed(&mut self.core, port, assist, mapped, lease, server_ip)
+        {
+            Observed::Nothing => {}
+            Observed::Mapping(mapping) => self.core.out.push(Action::MappingLearnt(mapping)),
+            Observed::Probe { port, mapped } => {
+                let translated = self.main.is_translated() == Some(true);
+                let main_port = self.main.port;
+                match &mut self.probe {
+                    Some(probe) => probe.begin(&mut self.core, port, mapped, main_port, translated),
+                    None => self.ports.drop_probe(&mut self.core),
+                }
+            }
+        }
+    }
+
+    fn hairpin_ended(&mut self, id: SocketId, up: bool) -> bool {
+        let Self { core, probe, .. } = self;
+        probe
+            .as_mut()
+            .is_some_and(|probe| probe.hairpin_ended(core, id, up))
+    }
+
+    /// Does one thing for the NAT report; false if there is nothing to do.
+    fn step_probe(&mut self) -> bool {
+        let Some(probe) = &mut self.probe else {
+            return false;
+        };
+        let now = self.core.now;
+        let begun = self.ports.has_probe();
+        let is_over = probe.is_done(now) && (self.ports.is_compared() || probe.is_late(now));
+        if probe.give_hairpin_up(&mut self.core, is_over) {
+            return true;
+        }
+        if is_over {
+            let (filtering, early_syn) =
+                classify_dial_backs(probe.same_address, probe.other_address);
+            let (mapping, allocation, mapping_from_two_addresses) = self.ports.mapping();
+            self.report = NatReport {
+                translated: self.main.is_translated(),
+                mapping,
+                mapping_from_two_addresses,
+                allocation,
+                preserves_port: self.main.preserves_port(),
+                filtering,
+                early_syn,
+                hairpin: probe.hairpin,
+            };
+            self.probe = None;
+            self.ports.drop_probe(&mut self.core);
+            self.core.out.push(Action::NatLearnt);
+            return true;
+        }
+        // Once: a port that cannot be observed leaves the rest not tested.
+        !begun && probe.wants_port() && self.ports.bind(&mut self.core, Purpose::Probe)
+    }
+
+    /// What was begun under an older registration comes to nothing.
+    fn abandon_probe(&mut self) {
+        if let Some(mut probe) = self.probe.take() {
+            probe.give_hairpin_up(&mut self.core, true);
+            self.ports.drop_probe(&mut self.core);
         }
     }
 

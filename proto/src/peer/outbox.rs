@@ -52,6 +52,7 @@ pub(crate) enum Action {
         mapped: Endpoint,
     },
     MappingLearnt(Mapping),
+    NatLearnt,
     LinkDown {
         reason: LinkFailure,
         retry_in_ms: Option<u32>,
@@ -95,6 +96,9 @@ pub(crate) enum Letter {
     Ping(u32),
     Pong(u32),
     PongAck(u32),
+    Probe {
+        port: u16,
+    },
     Request {
         slot: Slot,
     },

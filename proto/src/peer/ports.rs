@@ -1,6 +1,7 @@
 //! Local ports: the main link's, and fresh ones that are bound, observed by the
 //! server and kept ready ahead of the sessions that will punch from them.
 
+use core::net::IpAddr;
 use core::time::Duration;
 
 use heapless::{Deque, Vec};
@@ -12,8 +13,12 @@ use crate::addr::{Endpoint, Family};
 use crate::event::Mapping;
 use crate::id::{ListenerId, SocketId};
 use crate::io::{Close, Failure};
+use crate::nat::{Allocation, Contact, classify_mapping};
 use crate::time::{Instant, earlier};
 use crate::wire::HEADER;
+
+/// Assist links that the main port is compared by.
+const COMPARED: usize = 2;
 
 /// Assist links of one port: two to tell the main port's mapping from, one for
 /// the other address family.
@@ -49,6 +54,8 @@ pub(crate) enum Stage {
     Spare,
     /// A session punches from it.
     InUse,
+    /// The server dials it back.
+    Probing,
     /// The main link's port.
     Main,
     /// Was the main link's port; sessions may still punch from it.
@@ -66,8 +73,15 @@ pub(crate) struct Port {
     links: Vec<AssistLink, MAX_ASSIST_LINKS>,
     /// Binding and observing are given up then.
     deadline: Option<Instant>,
-    /// Whether it is to become the main port.
-    main: bool,
+    purpose: Purpose,
+}
+
+/// What a port is bound for.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Main,
+    Spare,
+    Probe,
 }
 
 #[derive(Debug)]
@@ -92,8 +106,21 @@ pub(crate) struct Ports<const N: usize> {
     refill_at: Instant,
     next_sequence: u32,
     /// What assist links showed of the main port's mapping.
-    seen_equal: bool,
-    seen_different: bool,
+    contacts: Vec<(u8, Contact), COMPARED>,
+    judged: (Mapping, Allocation),
+}
+
+/// What came of an observation.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Observed {
+    Nothing,
+    /// The judgement of the main port's mapping changed.
+    Mapping(Mapping),
+    /// This port can be dialled back, there.
+    Probe {
+        port: u16,
+        mapped: Endpoint,
+    },
 }
 
 /// What came of something that happened to a port.
@@ -113,15 +140,17 @@ impl<const N: usize> Ports<N> {
             used: Deque::new(),
             refill_at: Instant::ZERO,
             next_sequence: 0,
-            seen_equal: false,
-            seen_different: false,
+            contacts: Vec::new(),
+            judged: (Mapping::Unknown, Allocation::Unknown),
         }
     }
 
     /// Binds a port of the host's choice.
-    pub(crate) fn bind(&mut self, core: &mut Core, main: bool) -> bool {
-        let binding = |port: &Port| port.main && port.stage == Stage::Binding;
-        if main && let Some(index) = self.list.iter().position(binding) {
+    pub(crate) fn bind(&mut self, core: &mut Core, purpose: Purpose) -> bool {
+        let binding = |port: &Port| port.purpose == purpose && port.stage == Stage::Binding;
+        if purpose != Purpose::Spare
+            && let Some(index) = self.list.iter().position(binding)
+        {
             // An earlier attempt gave up on it; its outcome is not to be mixed
             // up with that of this one.
             self.drop_at(core, index);
@@ -133,7 +162,7 @@ impl<const N: usize> Ports<N> {
             listeners: [Some(id), None],
             links: Vec::new(),
             deadline: Some(core.now.after(OBSERVE_DEADLINE)),
-            main,
+            purpose,
         };
         if self.list.push(port).is_err() {
             return false;
@@ -185,7 +214,7 @@ impl<const N: usize> Ports<N> {
         if port.stage != Stage::Binding {
             return PortNews::Nothing;
         }
-        if used && !port.main {
+        if used && port.purpose != Purpose::Main {
             // The host gave a port back that is too fresh in the NAT's memory.
             self.drop_at(core, index);
             self.refill_at = now.after(USED_PAUSE);
@@ -200,7 +229,7 @@ impl<const N: usize> Ports<N> {
                 local: Endpoint::unspecified(Family::V6, local.port),
             });
         }
-        if port.main {
+        if port.purpose == Purpose::Main {
             port.stage = Stage::Main;
             port.deadline = None;
             return PortNews::MainBound(local.port);
@@ -231,7 +260,7 @@ impl<const N: usize> Ports<N> {
             return PortNews::Nothing;
         }
         *v4 = None;
-        let main = port.main;
+        let main = port.purpose == Purpose::Main;
         self.drop_at(core, index);
         self.refill_at = core.now.after(REFILL_PAUSE);
         if main {
@@ -248,8 +277,8 @@ impl<const N: usize> Ports<N> {
         let Some(port) = self.list.get_mut(index) else {
             return;
         };
-        let wanted = |of: Family| match (port.main, of == family) {
-            (true, true) => 2usize,
+        let wanted = |of: Family| match (port.purpose == Purpose::Main, of == family) {
+            (true, true) => COMPARED,
             (true, false) | (false, _) => 1,
         };
         let rules = lease.dial_rules(core, false);
@@ -288,8 +317,8 @@ impl<const N: usize> Ports<N> {
     /// A registration is there, or there anew: the main port is compared, and
     /// what was observed under an older one is observed again.
     pub(crate) fn registered(&mut self, core: &mut Core, lease: &Lease) {
-        self.seen_equal = false;
-        self.seen_different = false;
+        self.contacts.clear();
+        self.judged = (Mapping::Unknown, Allocation::Unknown);
         for index in 0..self.list.len() {
             let Some(port) = self.list.get_mut(index) else {
                 continue;
@@ -309,6 +338,7 @@ impl<const N: usize> Ports<N> {
                     port.deadline = Some(core.now);
                 }
                 Stage::Binding | Stage::InUse | Stage::Retired => {}
+                Stage::Probing => port.deadline = Some(core.now),
             }
         }
         self.refill_at = core.now;
@@ -390,8 +420,7 @@ impl<const N: usize> Ports<N> {
         }
     }
 
-    /// The server saw a port. Returns the judgement of the main port's mapping
-    /// where this changed it.
+    /// The server saw a port.
     pub(crate) fn observed(
         &mut self,
         core: &mut Core,
@@ -399,51 +428,100 @@ impl<const N: usize> Ports<N> {
         assist: u8,
         mapped: Endpoint,
         lease: &Lease,
-    ) -> Option<Mapping> {
-        let port = self
+        server_ip: Option<IpAddr>,
+    ) -> Observed {
+        let Some(port) = self
             .list
             .iter_mut()
-            .find(|port| port.local == local && local != 0)?;
-        let link = port
-            .links
-            .iter_mut()
-            .position(|link| link.assist == assist)?;
+            .find(|port| port.local == local && local != 0)
+        else {
+            return Observed::Nothing;
+        };
+        let Some(link) = port.links.iter().position(|link| link.assist == assist) else {
+            return Observed::Nothing;
+        };
         if let Some(link) = port.links.get_mut(link) {
             link.observed = true;
         }
+        let family = lease.mapped.family();
         match port.stage {
             Stage::Observing => {
-                let family = lease.mapped.family();
-                let main_family_pending = mapped.family() != family
-                    && port.links.iter().any(|link| link.family == family);
-                if main_family_pending {
-                    return None;
+                let pending = port.links.iter().any(|link| link.family == family);
+                if mapped.family() != family && pending {
+                    return Observed::Nothing;
+                }
+                port.deadline = None;
+                if port.purpose == Purpose::Probe {
+                    port.stage = Stage::Probing;
+                    return Observed::Probe {
+                        port: local,
+                        mapped,
+                    };
                 }
                 port.stage = Stage::Spare;
-                port.deadline = None;
-                None
+                Observed::Nothing
             }
-            Stage::Main if mapped.family() == lease.mapped.family() => {
+            Stage::Main if mapped.family() == family => {
                 // It has served; the main link keeps the mapping.
                 let link = port.links.swap_remove(link);
                 core.out.close(link.socket, Close::Reset);
-                let before = self.mapping();
-                self.seen_equal |= mapped == lease.mapped;
-                self.seen_different |= mapped != lease.mapped;
-                let after = self.mapping();
-                (before != after).then_some(after)
+                let at = lease.assists.get(usize::from(assist));
+                let same_address = at.is_some_and(|at| Some(at.ip) == server_ip);
+                // No more than these were dialled.
+                let _ = self.contacts.push((
+                    assist,
+                    Contact {
+                        same_address,
+                        mapped,
+                    },
+                ));
+                self.contacts.sort_unstable_by_key(|(assist, _)| *assist);
+                let before = self.judged.0;
+                let contacts: Vec<Contact, COMPARED> =
+                    self.contacts.iter().map(|(_, seen)| *seen).collect();
+                self.judged = classify_mapping(lease.mapped, &contacts);
+                if before == self.judged.0 {
+                    Observed::Nothing
+                } else {
+                    Observed::Mapping(self.judged.0)
+                }
             }
-            Stage::Binding | Stage::Spare | Stage::InUse | Stage::Main | Stage::Retired => None,
+            Stage::Binding
+            | Stage::Spare
+            | Stage::InUse
+            | Stage::Probing
+            | Stage::Main
+            | Stage::Retired => Observed::Nothing,
         }
     }
 
-    /// What is known of the main port's mapping.
-    pub(crate) fn mapping(&self) -> Mapping {
-        match (self.seen_equal, self.seen_different) {
-            (_, true) => Mapping::EndpointDependent,
-            (true, false) => Mapping::EndpointIndependent,
-            (false, false) => Mapping::Unknown,
+    /// What is known of the main port's mapping, and whether it was seen from
+    /// two addresses.
+    pub(crate) fn mapping(&self) -> (Mapping, Allocation, bool) {
+        let far = self.contacts.iter().any(|(_, seen)| !seen.same_address);
+        (self.judged.0, self.judged.1, far)
+    }
+
+    /// Whether all that compares the main port has come back.
+    pub(crate) fn is_compared(&self) -> bool {
+        let main = self.list.iter().find(|port| port.stage == Stage::Main);
+        main.is_none_or(|port| port.links.iter().all(|link| link.observed))
+    }
+
+    /// Closes the port that was dialled back, if there is one.
+    pub(crate) fn drop_probe(&mut self, core: &mut Core) {
+        if let Some(index) = self
+            .list
+            .iter()
+            .position(|port| port.purpose == Purpose::Probe)
+        {
+            self.drop_at(core, index);
         }
+    }
+
+    /// Whether a port for dialling back is there or on its way.
+    pub(crate) fn has_probe(&self) -> bool {
+        self.list.iter().any(|port| port.purpose == Purpose::Probe)
     }
 
     /// How many ports are ready.
@@ -488,7 +566,7 @@ impl<const N: usize> Ports<N> {
         for port in &mut self.list {
             if port.stage == Stage::Main && port.local == local {
                 port.stage = Stage::Retired;
-                port.main = false;
+                port.purpose = Purpose::Spare;
             }
         }
     }
@@ -535,17 +613,19 @@ impl<const N: usize> Ports<N> {
     /// Keeps `want` ports ready or on their way; true if one was begun.
     pub(crate) fn refill(&mut self, core: &mut Core, want: usize) -> bool {
         let coming = |port: &&Port| {
-            !port.main && matches!(port.stage, Stage::Binding | Stage::Observing | Stage::Spare)
+            port.purpose == Purpose::Spare
+                && matches!(port.stage, Stage::Binding | Stage::Observing | Stage::Spare)
         };
         core.now >= self.refill_at
             && self.list.iter().filter(coming).count() < want
-            && self.bind(core, false)
+            && self.bind(core, Purpose::Spare)
     }
 
     /// When a refill that is wanted may begin.
     pub(crate) fn refill_at(&self, now: Instant, want: usize) -> Option<Instant> {
         let coming = |port: &&Port| {
-            !port.main && matches!(port.stage, Stage::Binding | Stage::Observing | Stage::Spare)
+            port.purpose == Purpose::Spare
+                && matches!(port.stage, Stage::Binding | Stage::Observing | Stage::Spare)
         };
         let short = self.list.iter().filter(coming).count() < want && !self.list.is_full();
         (short && self.refill_at > now).then_some(self.refill_at)
@@ -568,7 +648,10 @@ impl<const N: usize> Ports<N> {
             .iter()
             .position(|port| port.deadline.is_some_and(|at| now >= at))
         {
-            let main = self.list.get(index).is_some_and(|port| port.main);
+            let main = self
+                .list
+                .get(index)
+                .is_some_and(|port| port.purpose == Purpose::Main);
             self.drop_at(core, index);
             self.refill_at = self.refill_at.max(now);
             return Some(if main {

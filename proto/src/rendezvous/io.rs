@@ -5,7 +5,7 @@ use crate::event::{FailReason, Strategies};
 use crate::id::{LinkHandle, PeerId, SessionId};
 use crate::io::Close;
 use crate::time::Instant;
-use crate::wire::{NoiseMessage, Side};
+use crate::wire::{DialBackOutcome, NoiseMessage, Side};
 
 use core::net::IpAddr;
 use heapless::Vec;
@@ -24,6 +24,15 @@ pub enum LinkInput<'a> {
     Unroutable(Routed),
     /// An assist link brought an observation for this link's handle.
     Observed(Observation),
+    /// What became of a [`LinkOutput::DialBack`].
+    DialedBack {
+        /// As it was given.
+        port: u16,
+        /// As it was given.
+        other_address: bool,
+        /// What came of it.
+        outcome: DialBackOutcome,
+    },
     /// A newer registration of the same id took this one's place.
     Replaced,
     /// The server is shutting down: close in order.
@@ -59,6 +68,18 @@ pub enum LinkOutput<'a> {
     /// [`LinkInput::Routed`]; if there is none, give it back as
     /// [`LinkInput::Unroutable`].
     Route(Routed),
+    /// Dial this endpoint from a port that it never spoke to, close the
+    /// connection at once if it comes up, and answer with
+    /// [`LinkInput::DialedBack`] within 3 s.
+    DialBack {
+        /// Brought back with the answer.
+        port: u16,
+        /// From another address than main links of this family come to; else
+        /// from the one that this link came to.
+        other_address: bool,
+        /// What to dial: the server saw the peer's port there.
+        to: Endpoint,
+    },
     /// Something for the operator.
     Event(LinkEvent),
     /// Close the connection, after what was sent has left, and forget the link

@@ -19,15 +19,18 @@ use crate::noise::{Entropy, Handshake, Pattern, Psk, Transport};
 use crate::rtt::Rtt;
 use crate::time::Instant;
 use crate::wire::{
-    CLIENT_HELLO_PREFIX, Cancel, ClientHello, Connect, Consent, Empty, Extensions, Frame, HEADER,
-    Hosts, MAX_FRAME, Notify, Observed, Ping, REJECT_HANDSHAKE, REJECT_VERSION, Refused, Register,
-    Registered, Rejected, Request, ServerHello, Side, ToPeer, ToServer, assist_mac, finish_frame,
-    frame_body, frame_len,
+    CLIENT_HELLO_PREFIX, Cancel, ClientHello, Connect, Consent, DialBackOutcome, Empty, Extensions,
+    Frame, HEADER, Hosts, MAX_FRAME, Notify, Observed, Ping, Probed, REJECT_HANDSHAKE,
+    REJECT_VERSION, Refused, Register, Registered, Rejected, Request, ServerHello, Side, ToPeer,
+    ToServer, assist_mac, finish_frame, frame_body, frame_len,
 };
 
 /// Keep-alive intervals without a sign of life after which a registration
 /// ends; peers give up after less.
 const LEASE_INTERVALS: u32 = 3;
+
+/// A peer is dialled back so often at most.
+const PROBE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Room for a server's hello: message 2 with one byte of payload.
 const MAX_HELLO: usize = 80;
@@ -65,6 +68,11 @@ enum Action {
     },
     /// What stands in the slot for large ones.
     Large,
+    DialBack {
+        port: u16,
+        other_address: bool,
+        to: Endpoint,
+    },
     Event(LinkEvent),
     Close(Close),
 }
@@ -88,6 +96,11 @@ enum Letter {
         port: u16,
         assist: u8,
         mapped: Endpoint,
+    },
+    Probed {
+        port: u16,
+        other_address: bool,
+        outcome: DialBackOutcome,
     },
     Refused {
         session: SessionId,
@@ -131,6 +144,9 @@ pub struct Link {
     hosts: Hosts,
     ports: PeerPorts,
     introductions: Introductions,
+    /// The port that was dialled back last, and when another one may be.
+    probing: Option<u16>,
+    probe_at: Instant,
     out: Deque<Action, CAPACITY>,
     large: Deque<Large, 2>,
 }
@@ -166,6 +182,8 @@ impl Link {
             hosts: Hosts::new(),
             ports: PeerPorts::new(remote),
             introductions: Introductions::default(),
+            probing: None,
+            probe_at: now,
             out: Deque::new(),
             large: Deque::new(),
         };
@@ -201,7 +219,20 @@ impl Link {
             LinkInput::Ended => self.state = State::Closing(Close::Reset),
             LinkInput::Routed(routed) => self.routed(config, routed),
             LinkInput::Unroutable(routed) => self.unroutable(routed),
-            LinkInput::Observed(seen) => self.observed(&seen),
+            LinkInput::Observed(seen) => self.observed(config, &seen),
+            LinkInput::DialedBack {
+                port,
+                other_address,
+                outcome,
+            } => {
+                if self.probing == Some(port) {
+                    self.push(Action::Send(Letter::Probed {
+                        port,
+                        other_address,
+                        outcome,
+                    }));
+                }
+            }
             LinkInput::Replaced => {
                 self.push(Action::Send(Letter::Replaced));
                 self.state = State::Closing(Close::Fin);
@@ -261,6 +292,17 @@ impl Link {
                         }
                         None => continue,
                     },
+                    Action::DialBack {
+                        port,
+                        other_address,
+                        to,
+                    } => {
+                        return LinkOutput::DialBack {
+                            port,
+                            other_address,
+                            to,
+                        };
+                    }
                     Action::Event(event) => return LinkOutput::Event(event),
                     Action::Close(how) => return LinkOutput::Close(how),
                     Action::Hello(hello) => {
@@ -334,6 +376,16 @@ impl Link {
                 port,
                 assist,
                 mapped,
+                extensions,
+            }),
+            Letter::Probed {
+                port,
+                other_address,
+                outcome,
+            } => ToPeer::Probed(Probed {
+                port,
+                other_address,
+                outcome,
                 extensions,
             }),
             Letter::Refused { session, reason } => ToPeer::Refused(Refused {
@@ -488,6 +540,7 @@ impl Link {
                 self.push(Action::Send(Letter::PongAck(pong.number)))
             }
             (State::Registered, ToServer::Moved(moved)) => self.hosts = moved.hosts,
+            (State::Registered, ToServer::Probe(probe)) => self.probe(probe.port),
             (State::Registered, ToServer::Request(request)) => self.requested(config, request),
             (State::Registered, ToServer::Ready(ready)) => {
                 let session = ready.session;
@@ -766,10 +819,40 @@ impl Link {
         }
     }
 
-    fn observed(&mut self, seen: &Observation) {
+    /// Our peer asks to be dialled back: only where it was seen itself, and not
+    /// often, so that it cannot use us against somebody else.
+    fn probe(&mut self, port: u16) {
+        let to = self
+            .ports
+            .seen_at(port)
+            .filter(|_| self.now >= self.probe_at);
+        self.probing = Some(port);
+        for other_address in [false, true] {
+            self.push(match to {
+                Some(to) => Action::DialBack {
+                    port,
+                    other_address,
+                    to,
+                },
+                None => Action::Send(Letter::Probed {
+                    port,
+                    other_address,
+                    outcome: DialBackOutcome::NotTried,
+                }),
+            });
+        }
+        if to.is_some() {
+            self.probe_at = self.now.after(PROBE_PAUSE);
+        }
+    }
+
+    fn observed(&mut self, config: &ServerConfig, seen: &Observation) {
         let mac = assist_mac(&self.assist_secret, self.handle, seen.port, seen.sequence);
         let genuine = bool::from(mac.as_slice().ct_eq(&seen.mac));
-        if self.state == State::Registered && genuine && self.ports.observe(seen) {
+        if self.state == State::Registered
+            && genuine
+            && self.ports.observe(seen, same_address(config, seen.assist))
+        {
             let Observation {
                 port,
                 assist,
@@ -783,6 +866,13 @@ impl Link {
             }));
         }
     }
+}
+
+/// Whether an assist endpoint is at the address of the first one, which is taken
+/// for that of the main ports.
+fn same_address(config: &ServerConfig, assist: u8) -> bool {
+    let at = |index: usize| config.assists.get(index).map(|assist| assist.ip);
+    at(usize::from(assist)) == at(0)
 }
 
 fn lease(config: &ServerConfig) -> Duration {

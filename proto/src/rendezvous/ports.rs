@@ -4,9 +4,10 @@ use core::net::IpAddr;
 
 use heapless::Vec;
 
-use super::Observation;
+use super::{MAX_ASSISTS, Observation};
 use crate::addr::{Candidate, CandidateKind, Candidates, Endpoint, Family};
 use crate::event::Mapping;
+use crate::nat::{Contact, classify_mapping};
 
 /// Observed ports of one peer: two for each of ten sessions at once, and some.
 const MAX_PORTS: usize = 24;
@@ -60,8 +61,8 @@ pub(super) struct PeerPorts {
     main: Endpoint,
     /// The main port in the other address family.
     main_other: Option<Endpoint>,
-    seen_equal: bool,
-    seen_different: bool,
+    /// What assist links from the main port showed, by their numbers.
+    contacts: Vec<(u32, Contact), MAX_ASSISTS>,
     others: Vec<Seen, MAX_PORTS>,
 }
 
@@ -72,8 +73,7 @@ impl PeerPorts {
             main_port: 0,
             main,
             main_other: None,
-            seen_equal: false,
-            seen_different: false,
+            contacts: Vec::new(),
             others: Vec::new(),
         }
     }
@@ -83,17 +83,22 @@ impl PeerPorts {
     }
 
     /// Takes an observation in; false if its number was used before.
-    pub(super) fn observe(&mut self, seen: &Observation) -> bool {
+    pub(super) fn observe(&mut self, seen: &Observation, same_address: bool) -> bool {
         if !self.window.take(seen.sequence) {
             return false;
         }
         if seen.port == self.main_port {
-            if seen.mapped.family() == self.main.family() {
-                self.seen_equal |= seen.mapped == self.main;
-                self.seen_different |= seen.mapped != self.main;
-            } else {
+            if seen.mapped.family() != self.main.family() {
                 self.main_other = Some(seen.mapped);
             }
+            let contact = Contact {
+                same_address,
+                mapped: seen.mapped,
+            };
+            // Full: no server has more assist endpoints.
+            let _ = self.contacts.push((seen.sequence, contact));
+            self.contacts
+                .sort_unstable_by_key(|(sequence, _)| *sequence);
             return true;
         }
         let index = self
@@ -120,11 +125,18 @@ impl PeerPorts {
         true
     }
 
-    pub(super) const fn mapping(&self) -> Mapping {
-        match (self.seen_equal, self.seen_different) {
-            (_, true) => Mapping::EndpointDependent,
-            (true, false) => Mapping::EndpointIndependent,
-            (false, false) => Mapping::Unknown,
+    pub(super) fn mapping(&self) -> Mapping {
+        let contacts: Vec<Contact, MAX_ASSISTS> =
+            self.contacts.iter().map(|(_, seen)| *seen).collect();
+        classify_mapping(self.main, &contacts).0
+    }
+
+    /// Where a port other than the main one comes out.
+    pub(super) fn seen_at(&self, port: u16) -> Option<Endpoint> {
+        let seen = self.others.iter().find(|seen| seen.port == port)?;
+        match self.main.family() {
+            Family::V4 => seen.v4,
+            Family::V6 => seen.v6,
         }
     }
 

@@ -54,6 +54,22 @@ impl<'a> Extensions<'a> {
     }
 }
 
+/// What became of a dial from the server to one of a peer's ports.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum DialBackOutcome {
+    /// The server has no endpoint to dial from, or had enough to do.
+    NotTried,
+    /// It was let in.
+    Connected,
+    /// RST answered.
+    Refused,
+    /// ICMP answered.
+    Unreachable,
+    /// Nothing answered in time.
+    Silence,
+}
+
 /// A list element that may come to have other shapes: its kind, and bytes whose
 /// length is known without knowing the kind.
 #[derive(Serialize, Deserialize)]
@@ -251,7 +267,8 @@ pub(super) mod codes {
     codes!(mapping, Mapping, unknown = Mapping::Unknown,
         0 => Mapping::Unknown,
         1 => Mapping::EndpointIndependent,
-        2 => Mapping::EndpointDependent,
+        2 => Mapping::AddressDependent,
+        3 => Mapping::AddressAndPortDependent,
     );
 
     codes!(mode, StreamMode, unknown = StreamMode::Records,
@@ -273,6 +290,14 @@ pub(super) mod codes {
         11 => FailReason::Untrusted,
         12 => FailReason::Cancelled,
         13 => FailReason::Gone,
+    );
+
+    codes!(outcome, DialBackOutcome, unknown = DialBackOutcome::NotTried,
+        0 => DialBackOutcome::NotTried,
+        1 => DialBackOutcome::Connected,
+        2 => DialBackOutcome::Refused,
+        3 => DialBackOutcome::Unreachable,
+        4 => DialBackOutcome::Silence,
     );
 
     codes!(rejection, crate::rendezvous::Rejection, unknown = crate::rendezvous::Rejection::Busy,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::WireError;
 use super::fields::{
-    Extensions, Hosts, NoiseMessage, candidates, codes, endpoint, endpoints, hosts,
+    DialBackOutcome, Extensions, Hosts, NoiseMessage, candidates, codes, endpoint, endpoints, hosts,
 };
 use crate::addr::{Candidates, Endpoint};
 use crate::config::MAX_NAMED;
@@ -98,6 +98,8 @@ messages! {
         0x17 => Cancel(Cancel<'a>),
         /// The host's addresses changed.
         0x18 => Moved(Moved<'a>),
+        /// Asks the server to dial a port back.
+        0x19 => Probe(Probe<'a>),
     }
 }
 
@@ -126,6 +128,8 @@ messages! {
         0x26 => Refused(Refused<'a>),
         /// The requester took its request back.
         0x27 => Cancelled(Cancel<'a>),
+        /// What became of dialling back.
+        0x28 => Probed(Probed<'a>),
     }
 }
 
@@ -244,6 +248,31 @@ pub struct Observed<'a> {
     /// The mapped endpoint.
     #[serde(with = "endpoint")]
     pub mapped: Endpoint,
+    /// What later versions add.
+    #[serde(borrow)]
+    pub extensions: Extensions<'a>,
+}
+
+/// Asks the server to dial a port back, from endpoints that it never contacted.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe<'a> {
+    /// The local port, observed before.
+    pub port: u16,
+    /// What later versions add.
+    #[serde(borrow)]
+    pub extensions: Extensions<'a>,
+}
+
+/// What became of one dial-back.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed<'a> {
+    /// The local port.
+    pub port: u16,
+    /// Whether it came from another address than the port had contacted.
+    pub other_address: bool,
+    /// What became of it.
+    #[serde(with = "codes::outcome")]
+    pub outcome: DialBackOutcome,
     /// What later versions add.
     #[serde(borrow)]
     pub extensions: Extensions<'a>,

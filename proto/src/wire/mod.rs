@@ -10,7 +10,7 @@ mod messages;
 use core::fmt;
 
 pub use assist::assist_mac;
-pub use fields::{Extensions, Hosts, MAX_NOISE, NoiseMessage};
+pub use fields::{DialBackOutcome, Extensions, Hosts, MAX_NOISE, NoiseMessage};
 pub use frame::{Frame, HEADER, MAX_FRAME, finish_frame, frame_body, frame_len};
 pub use hello::{
     CLIENT_HELLO_PREFIX, ClientHello, REJECT_BUSY, REJECT_HANDSHAKE, REJECT_VERSION, ServerHello,
@@ -18,8 +18,8 @@ pub use hello::{
 };
 pub use messages::{
     AssistToken, Cancel, Clear, Connect, Consent, Empty, MAX_SESSION_PORTS, Moved, Notify,
-    Observed, Ping, Ready, Refused, Register, Registered, Rejected, Request, SessionPayload, Side,
-    StreamHello, ToPeer, ToServer,
+    Observed, Ping, Probe, Probed, Ready, Refused, Register, Registered, Rejected, Request,
+    SessionPayload, Side, StreamHello, ToPeer, ToServer,
 };
 
 /// Bytes that are not of this protocol, or do not fit.

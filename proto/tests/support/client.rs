@@ -165,7 +165,9 @@ impl Client {
                     assert_eq!(routed.from, PeerId::from(secret(1).public()), "{what}");
                     self.routed.push(routed);
                 }
-                LinkOutput::Register { .. } | LinkOutput::Event(_) => {}
+                LinkOutput::Register { .. }
+                | LinkOutput::DialBack { .. }
+                | LinkOutput::Event(_) => {}
                 LinkOutput::Close(_) => self.closed = true,
                 LinkOutput::Wait(next) => {
                     assert!(

@@ -456,7 +456,7 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
             let (link, conn) = &mut self.server.links[index];
             match link.poll_output(&self.server.config, &mut frame) {
                 LinkOutput::Wait(_) => return,
-                LinkOutput::Read { .. } | LinkOutput::Event(_) => {}
+                LinkOutput::Read { .. } | LinkOutput::DialBack { .. } | LinkOutput::Event(_) => {}
                 LinkOutput::Send { data } => {
                     if let Some(conn) = *conn {
                         self.conns[conn].bytes[0].extend(data);

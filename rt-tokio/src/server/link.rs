@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,13 +10,13 @@ use std::task::{Context, Poll};
 
 use proto::rendezvous::{Link, LinkEvent, LinkInput, LinkOutput};
 use proto::wire::MAX_FRAME;
-use proto::{Close, Endpoint, Instant, LinkHandle, PeerId};
+use proto::{Close, Endpoint, Family, Instant, LinkHandle, PeerId};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Sleep;
 
-use super::Shared;
 use super::registry::{Message, Registered};
+use super::{Shared, dial_back};
 use crate::conn::Conn;
 use crate::random_seed;
 
@@ -39,6 +40,10 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, remote: Endpoi
     let epoch = shared.next_epoch.fetch_add(1, Ordering::Relaxed);
     let now = shared.clock.now();
     let mut task = LinkTask {
+        local: stream
+            .local_addr()
+            .ok()
+            .map(|local| local.ip().to_canonical()),
         machine: Link::new(now, &shared.config, remote, epoch, handle, *seed),
         conn: Some(Conn::new(stream)),
         entry: Entry {
@@ -80,6 +85,8 @@ impl Drop for Entry {
 #[derive(Debug)]
 struct LinkTask {
     machine: Link,
+    /// The address that the link came to.
+    local: Option<IpAddr>,
     /// Until it is closed.
     conn: Option<Conn>,
     entry: Entry,
@@ -131,6 +138,21 @@ impl LinkTask {
                         self.own.push_back(Message::Unroutable(routed));
                     }
                 }
+                LinkOutput::DialBack {
+                    port,
+                    other_address,
+                    to,
+                } => {
+                    let from = self.dial_back_from(other_address, to);
+                    dial_back::start(
+                        Arc::clone(&shared),
+                        self.entry.handle,
+                        port,
+                        other_address,
+                        from,
+                        to,
+                    );
+                }
                 LinkOutput::Event(event) => log(event),
                 LinkOutput::Close(how) => self.closing = Some(how),
                 LinkOutput::Wait(deadline) => {
@@ -141,11 +163,34 @@ impl LinkTask {
         }
     }
 
+    /// The address to dial back from: the one that the link came to, or another
+    /// one of the server.
+    fn dial_back_from(&self, other_address: bool, to: Endpoint) -> Option<IpAddr> {
+        let own = self.local?;
+        if !other_address {
+            return (Family::of(own) == to.family()).then_some(own);
+        }
+        let addresses = &self.entry.shared.addresses;
+        addresses
+            .iter()
+            .copied()
+            .find(|ip| *ip != own && Family::of(*ip) == to.family())
+    }
+
     fn message(&mut self, message: Message) {
         self.input(match message {
             Message::Routed(routed) => LinkInput::Routed(*routed),
             Message::Unroutable(routed) => LinkInput::Unroutable(*routed),
             Message::Observed(observation) => LinkInput::Observed(*observation),
+            Message::DialedBack {
+                port,
+                other_address,
+                outcome,
+            } => LinkInput::DialedBack {
+                port,
+                other_address,
+                outcome,
+            },
             Message::Replaced => LinkInput::Replaced,
             Message::Drain => LinkInput::Drain,
         });

@@ -5,6 +5,7 @@ mod accept;
 mod advertise;
 mod assist;
 mod bind;
+mod dial_back;
 mod limits;
 mod link;
 mod registry;
@@ -12,7 +13,7 @@ mod registry;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use proto::Endpoint;
 use proto::noise::SecretKey;
 use proto::rendezvous::{ServerConfig, ServerConfigError};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -142,6 +144,11 @@ impl ServerBuilder {
             .map(advertise)
             .collect::<Result<Vec<_>, _>>()?;
 
+        let addresses = (mains.iter().chain(&assists))
+            .map(|(_, local, _)| local.ip().to_canonical())
+            .filter(|ip| !ip.is_unspecified())
+            .collect();
+
         let key = self.secret.public();
         let mut config = ServerConfig::new(self.secret)
             .allow_loopback(self.allow_loopback)
@@ -173,6 +180,8 @@ impl ServerBuilder {
                 registry: Registry::default(),
                 limits: Limits::new(self.max_connections, self.max_per_address),
                 next_epoch: AtomicU64::new(1),
+                addresses,
+                dial_backs: Arc::new(Semaphore::new(dial_back::MAX_AT_ONCE)),
             }),
         })
     }
@@ -208,6 +217,9 @@ struct Shared {
     registry: Registry,
     limits: Limits,
     next_epoch: AtomicU64,
+    /// Addresses that ports are bound to, for dialling back.
+    addresses: Vec<IpAddr>,
+    dial_backs: Arc<Semaphore>,
 }
 
 /// A rendezvous server, bound. It introduces peers to each other and never

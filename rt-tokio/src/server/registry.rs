@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use proto::rendezvous::{Observation, Routed};
+use proto::wire::DialBackOutcome;
 use proto::{LinkHandle, PeerId};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -18,6 +19,11 @@ pub(super) enum Message {
     Routed(Box<Routed>),
     Unroutable(Box<Routed>),
     Observed(Box<Observation>),
+    DialedBack {
+        port: u16,
+        other_address: bool,
+        outcome: DialBackOutcome,
+    },
     Replaced,
     Drain,
 }
@@ -122,10 +128,21 @@ impl Registry {
         link.try_send(Message::Routed(routed))
             .map_err(|error| match error.into_inner() {
                 Message::Routed(routed) | Message::Unroutable(routed) => routed,
-                Message::Observed(_) | Message::Replaced | Message::Drain => {
+                Message::Observed(_)
+                | Message::DialedBack { .. }
+                | Message::Replaced
+                | Message::Drain => {
                     unreachable!("what comes back is what was sent")
                 }
             })
+    }
+
+    /// Tells a link something, if it is still there and keeps up.
+    pub(super) fn tell(&self, handle: LinkHandle, message: Message) {
+        if let Some(link) = self.tables().links.get(&handle) {
+            // A link whose inbox is full has worse to care for.
+            let _ = link.try_send(message);
+        }
     }
 
     /// Delivers an observation; false if nobody has that handle, or no room.

@@ -15,6 +15,7 @@ enum Wish {
     Register(PeerId, u64),
     Route(Box<Routed>),
     Observe(Observation),
+    DialBack(u16, bool),
     Event(tcp_punch_proto::rendezvous::LinkEvent),
     Close(Close),
     Wait(Option<Instant>),
@@ -52,6 +53,11 @@ impl ServerHost {
                     LinkOutput::Send { data } => Wish::Send(data.to_vec()),
                     LinkOutput::Register { peer, epoch } => Wish::Register(peer, epoch),
                     LinkOutput::Route(routed) => Wish::Route(Box::new(routed)),
+                    LinkOutput::DialBack {
+                        port,
+                        other_address,
+                        ..
+                    } => Wish::DialBack(port, other_address),
                     LinkOutput::Event(event) => Wish::Event(event),
                     LinkOutput::Close(how) => Wish::Close(how),
                     LinkOutput::Wait(deadline) => Wish::Wait(deadline),
@@ -110,6 +116,12 @@ impl ServerHost {
                     .line(stage.now, format!("{name}: sends {} B", data.len()));
                 stage.net.send(stage.now, self.host, socket, &data);
                 self.mail.push_back((socket, Mail::Look));
+            }
+            // What NATs let in is looked at in the lab, with real ones: the server
+            // of this world has no ports to dial back from.
+            Wish::DialBack(port, other_address) => {
+                self.mail
+                    .push_back((socket, Mail::NotDialedBack(port, other_address)));
             }
             Wish::Register(peer, epoch) => self.register(socket, peer, epoch),
             Wish::Route(routed) => {

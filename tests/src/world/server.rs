@@ -9,6 +9,7 @@ use tcp_punch_proto::noise::Jitter;
 use tcp_punch_proto::rendezvous::{
     Assist, AssistInput, Link, LinkEvent, LinkInput, Observation, Routed, ServerConfig,
 };
+use tcp_punch_proto::wire::DialBackOutcome;
 use tcp_punch_proto::{Close, Endpoint, Instant, LinkHandle, PeerId};
 
 use super::net::{Happening, HostId, Socket};
@@ -45,6 +46,7 @@ pub(super) enum Mail {
     Unroutable(Routed),
     Observed(Observation),
     ObservationUnroutable,
+    NotDialedBack(u16, bool),
     Replaced,
     Drain,
 }
@@ -251,6 +253,11 @@ impl ServerHost {
                     Mail::Routed(routed) => LinkInput::Routed(routed),
                     Mail::Unroutable(routed) => LinkInput::Unroutable(routed),
                     Mail::Observed(observation) => LinkInput::Observed(observation),
+                    Mail::NotDialedBack(port, other_address) => LinkInput::DialedBack {
+                        port,
+                        other_address,
+                        outcome: DialBackOutcome::NotTried,
+                    },
                     Mail::Replaced => LinkInput::Replaced,
                     Mail::Drain => LinkInput::Drain,
                     Mail::ObservationUnroutable => unreachable!("for assist links"),

@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Listen(ListenArgs),
     /// Ask another peer for a stream
     Connect(ConnectArgs),
+    /// Tell what the NAT here does, and what that allows
+    Doctor(DoctorArgs),
     /// Show the whole thing on this host: a server, two peers, a stream
     Demo(DemoArgs),
 }
@@ -62,6 +64,7 @@ impl Command {
             Self::Keygen(_) | Self::Id(_) | Self::Serve(_) => false,
             Self::Listen(args) => args.peer.json,
             Self::Connect(args) => args.peer.json,
+            Self::Doctor(args) => args.json,
             Self::Demo(args) => args.json,
         }
     }
@@ -149,6 +152,26 @@ pub(crate) struct PeerArgs {
     /// Each has `t_ms` (milliseconds since the start) and `event`: registered, requested, notified,
     /// dialling, connected, verified, failed, closed, link-down, mapping-learnt, port-changed,
     /// listening, warning.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Example:
+  $ tcp-punch doctor --server HOST:3478/KEY
+  The NAT here is a port-restricted cone: ...
+
+The peer registers under a new id that is forgotten afterwards, so nothing that runs is disturbed. A
+server with a second address sees more; what was not tested is said to be so.")]
+pub(crate) struct DoctorArgs {
+    /// The rendezvous server, as `serve` prints it
+    #[arg(long, value_name = "HOST:PORT/KEY")]
+    pub(crate) server: ServerAddr,
+    /// The word that the server wants to hear
+    #[arg(long, value_name = "T")]
+    pub(crate) token: Option<String>,
+    /// Print the report as one JSON object on standard output, and events as JSON on standard error
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -183,6 +183,8 @@ impl Reporter {
                 json!({ "mapping": mapping.to_string() }),
                 &format!("the NAT's mapping is {mapping}"),
             ),
+            // `doctor` prints it.
+            Event::NatLearnt { .. } => {}
             Event::LinkDown { reason, retry_in } => {
                 *last_link_failure = Some(*reason);
                 self.link_down(at, *reason, *retry_in);

@@ -3,6 +3,7 @@
 mod args;
 mod connect;
 mod demo;
+mod doctor;
 mod events;
 mod forward;
 mod keys;
@@ -53,6 +54,7 @@ fn run(command: Command) -> Outcome {
         Command::Serve(args) => block_on(serve::run(args)),
         Command::Listen(args) => block_on(listen::run(args)),
         Command::Connect(args) => block_on(connect::run(args)),
+        Command::Doctor(args) => block_on(doctor::run(args)),
         Command::Demo(args) => block_on(demo::run(args)),
     }
 }

@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Bytes(Bytes),
     /// Check that refusals, dead servers, strangers and crowds end as they must.
     Trouble(Troubles),
+    /// Check that `tcp-punch doctor` names every kind of NAT.
+    Doctor,
     /// Run kept results again, and say what got worse.
     Compare(Compare),
 }

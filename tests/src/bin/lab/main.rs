@@ -14,6 +14,8 @@ mod bytes;
 #[cfg(target_os = "linux")]
 mod compare;
 #[cfg(target_os = "linux")]
+mod doctor;
+#[cfg(target_os = "linux")]
 mod many;
 #[cfg(target_os = "linux")]
 mod one;
@@ -35,6 +37,7 @@ fn main() -> std::process::ExitCode {
         Some(args::Command::Agree(more)) => agree::run(&args, more, &program),
         Some(args::Command::Bytes(more)) => bytes::run(&args, more, &program),
         Some(args::Command::Trouble(more)) => trouble::run(&args, more, &program),
+        Some(args::Command::Doctor) => doctor::run(&args, &program),
         Some(args::Command::Compare(more)) => compare::run(&args, more, &program),
         Some(args::Command::Bench(more)) => many::bench(&args, more, &program),
     };

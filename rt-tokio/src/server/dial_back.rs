@@ -1,0 +1,71 @@
+//! Dials peers back where assist links saw them, so that they learn what their
+//! NAT lets in.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::wire::DialBackOutcome;
+use proto::{Endpoint, Failure, LinkHandle};
+use tokio::time::timeout;
+
+use super::Shared;
+use super::registry::Message;
+use crate::socket;
+
+/// Dials at once, of all links; more are not tried.
+pub(super) const MAX_AT_ONCE: usize = 64;
+
+/// How long silence is waited for: two retransmissions of the SYN.
+const DEADLINE: Duration = Duration::from_millis(2_500);
+
+/// Dials `to` from a port that nobody has spoken to, and tells the link what
+/// came of it. Ends by itself, also when the link is gone.
+pub(super) fn start(
+    shared: Arc<Shared>,
+    handle: LinkHandle,
+    port: u16,
+    other_address: bool,
+    from: Option<IpAddr>,
+    to: Endpoint,
+) {
+    tokio::spawn(async move {
+        let permit = Arc::clone(&shared.dial_backs).try_acquire_owned();
+        let outcome = match (from, &permit) {
+            (Some(from), Ok(_)) => dial(Endpoint::new(from, 0), to).await,
+            _ => DialBackOutcome::NotTried,
+        };
+        let message = Message::DialedBack {
+            port,
+            other_address,
+            outcome,
+        };
+        shared.registry.tell(handle, message);
+    });
+}
+
+async fn dial(local: Endpoint, to: Endpoint) -> DialBackOutcome {
+    let dialled = async {
+        let stream = socket::dial(local, to, None)?;
+        let up = std::future::poll_fn(|cx| socket::poll_connected(&stream, cx)).await;
+        // Whether it came up or not, nothing is to stay of it.
+        socket::reset(stream);
+        up
+    };
+    match timeout(DEADLINE, dialled).await {
+        Ok(Ok(())) => DialBackOutcome::Connected,
+        Err(_) => DialBackOutcome::Silence,
+        Ok(Err(error)) => match socket::failure(&error) {
+            Failure::Refused | Failure::Reset => DialBackOutcome::Refused,
+            Failure::Unreachable => DialBackOutcome::Unreachable,
+            Failure::TimedOut => DialBackOutcome::Silence,
+            // Something here failed, which says nothing of the peer's NAT.
+            Failure::AddressInUse
+            | Failure::AddressNotAvailable
+            | Failure::Exhausted
+            | Failure::Forbidden
+            | Failure::Other
+            | _ => DialBackOutcome::NotTried,
+        },
+    }
+}
