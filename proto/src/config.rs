@@ -16,10 +16,31 @@ pub const MAX_TOKEN: usize = 64;
 /// be allowed by [`Access::decide`]; those are asked for one by one.
 pub const MAX_NAMED: usize = 16;
 
+/// A realm token, which `Debug` does not show.
+#[derive(Clone)]
+pub(crate) struct Token(Vec<u8, MAX_TOKEN>);
+
+impl Token {
+    /// `None` if it is longer than [`MAX_TOKEN`] bytes.
+    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+        Vec::from_slice(bytes).ok().map(Self)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "none" } else { "..." })
+    }
+}
+
 /// Limits and habits of a peer.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub(crate) token: Vec<u8, MAX_TOKEN>,
+    pub(crate) token: Token,
     pub(crate) psk: Psk,
     pub(crate) stream_mode: StreamMode,
     pub(crate) strategies: Strategies,
@@ -39,7 +60,7 @@ impl Config {
         ConfigBuilder {
             token: None,
             config: Self {
-                token: Vec::new(),
+                token: Token(Vec::new()),
                 psk: Psk::NONE,
                 stream_mode: StreamMode::Records,
                 strategies: Strategies::ANY,
@@ -66,7 +87,7 @@ impl Default for Config {
 #[derive(Clone, Debug)]
 pub struct ConfigBuilder {
     /// Longer than allowed until `build` says so.
-    token: Option<Result<Vec<u8, MAX_TOKEN>, ConfigError>>,
+    token: Option<Result<Token, ConfigError>>,
     config: Config,
 }
 
@@ -74,7 +95,7 @@ impl ConfigBuilder {
     /// The realm token that the server wants, at most [`MAX_TOKEN`] bytes.
     /// Default: none.
     pub fn token(mut self, token: &[u8]) -> Self {
-        self.token = Some(Vec::from_slice(token).map_err(|_| ConfigError::TokenTooLong));
+        self.token = Some(Token::new(token).ok_or(ConfigError::TokenTooLong));
         self
     }
 
@@ -301,6 +322,16 @@ mod tests {
     #[test]
     fn the_defaults_keep_their_own_rules() {
         assert!(Config::builder().build().is_ok());
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let config = Config::builder().token(b"hush").build().unwrap();
+        let shown = std::format!("{config:?}");
+        assert!(
+            !shown.contains("hush") && !shown.contains("104, 117"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -62,3 +62,8 @@ fn random_seed() -> io::Result<Zeroizing<[u8; 32]>> {
     getrandom::fill(seed.as_mut_slice()).map_err(io::Error::other)?;
     Ok(seed)
 }
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

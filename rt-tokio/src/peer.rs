@@ -206,8 +206,9 @@ impl Peer {
         self.connect_with(peer, SessionOptions::default()).await
     }
 
-    /// Asks for a stream to another peer. Any number up to 32 can be under way
-    /// at once, to the same peer too.
+    /// Asks for a stream to another peer. Several can be under way at once, to
+    /// the same peer too: ten are sure to find their ports and their place at
+    /// the server, more may fail with `NoPort` or `Busy`.
     ///
     /// # Errors
     ///

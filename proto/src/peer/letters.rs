@@ -74,7 +74,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         let ping = |number| Ping { number, extensions };
         let message = match letter {
             Letter::Register => ToServer::Register(Register {
-                token: &self.core.config.token,
+                token: self.core.config.token.as_bytes(),
                 consent: self.consent(),
                 strategies: self.core.config.strategies,
                 port: self.main.port,

@@ -6,7 +6,7 @@ use core::time::Duration;
 use heapless::Vec;
 
 use crate::addr::Endpoint;
-use crate::config::MAX_TOKEN;
+use crate::config::Token;
 use crate::noise::SecretKey;
 
 /// Most assist endpoints that a server can name.
@@ -17,7 +17,7 @@ pub const MAX_ASSISTS: usize = 4;
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     pub(crate) secret: SecretKey,
-    pub(crate) token: Option<Vec<u8, MAX_TOKEN>>,
+    pub(crate) token: Option<Token>,
     pub(crate) assists: Vec<Endpoint, MAX_ASSISTS>,
     pub(crate) keep_alive: Duration,
     pub(crate) handshake_deadline: Duration,
@@ -45,9 +45,9 @@ impl ServerConfig {
     ///
     /// # Errors
     ///
-    /// Longer than [`MAX_TOKEN`] bytes.
+    /// Longer than [`MAX_TOKEN`](crate::config::MAX_TOKEN) bytes.
     pub fn token(mut self, token: &[u8]) -> Result<Self, ServerConfigError> {
-        let token = Vec::from_slice(token).map_err(|_| ServerConfigError::TokenTooLong)?;
+        let token = Token::new(token).ok_or(ServerConfigError::TokenTooLong)?;
         self.token = Some(token);
         Ok(self)
     }
@@ -95,7 +95,7 @@ impl ServerConfig {
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerConfigError {
-    /// The token is longer than [`MAX_TOKEN`] bytes.
+    /// The token is longer than [`MAX_TOKEN`](crate::config::MAX_TOKEN) bytes.
     TokenTooLong,
     /// More than [`MAX_ASSISTS`] assist endpoints.
     TooManyAssists,

@@ -579,7 +579,7 @@ impl Link {
 
     fn register(&mut self, config: &ServerConfig, register: Register<'_>) {
         let wanted = config.token.as_ref();
-        if wanted.is_some_and(|token| !bool::from(token.as_slice().ct_eq(register.token))) {
+        if wanted.is_some_and(|token| !bool::from(token.as_bytes().ct_eq(register.token))) {
             self.push(Action::Send(Letter::Rejected(Rejection::Token)));
             self.push(Action::Event(LinkEvent::Rejected(Rejection::Token)));
             self.state = State::Closing(Close::Fin);

@@ -160,7 +160,8 @@ pub(crate) struct PeerArgs {
 #[command(after_help = "\
 Example:
   $ tcp-punch doctor --server HOST:3478/KEY
-  The NAT here is a port-restricted cone: ...
+  What is here: port-restricted cone.
+  ...
 
 The peer registers under a new id that is forgotten afterwards, so nothing that runs is disturbed. A
 server with a second address sees more; what was not tested is said to be so.")]

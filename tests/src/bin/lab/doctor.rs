@@ -31,9 +31,11 @@ pub(crate) fn run(args: &Args, program: &Program) -> io::Result<bool> {
         }
         let right = differ.is_empty();
         wrong += usize::from(!right);
-        let text = |field: &str| match &report[field] {
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
+        let text = |field: &str| {
+            let value = &report[field];
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
         };
         let mark = if right { "ok" } else { "WRONG" };
         let seconds = format!("{:.1}", took.as_secs_f64());
