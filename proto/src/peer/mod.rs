@@ -24,7 +24,7 @@ use crate::config::{Access, Config};
 use crate::event::{Event, FailReason};
 use crate::id::{PeerId, SocketId};
 use crate::io::{Failure, Input, Output};
-use crate::nat::{NatReport, classify_dial_backs};
+use crate::nat::NatReport;
 use crate::noise::{PublicKey, SecretKey};
 use crate::punch::{Session, State};
 use crate::time::{Instant, earlier};
@@ -33,7 +33,7 @@ use crate::wire::{Clear, Frame, MAX_SESSION_PORTS, ToPeer};
 use self::core::Core;
 use self::link::{LinkNews, MainLink};
 use self::outbox::{Action, Letter, Slot};
-use self::ports::{Observed, PortNews, Ports, Purpose};
+use self::ports::{PortNews, Ports, Purpose};
 use self::probe::Probe;
 use self::strangers::{Said, Strangers};
 
@@ -622,77 +622,6 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             ToPeer::Connect(connect) => self.told_to_connect(connect),
             ToPeer::Refused(refused) => self.told_refused(refused),
             ToPeer::Cancelled(cancel) => self.told_over(cancel.session, FailReason::Cancelled),
-        }
-    }
-
-    fn observed(&mut self, port: u16, assist: u8, mapped: Endpoint) {
-        let Some(lease) = self.main.lease.as_ref() else {
-            return;
-        };
-        let server_ip = self.main.server_endpoint().map(|at| at.ip);
-        match self
-            .ports
-            .observed(&mut self.core, port, assist, mapped, lease, server_ip)
-        {
-            Observed::Nothing => {}
-            Observed::Mapping(mapping) => self.core.out.push(Action::MappingLearnt(mapping)),
-            Observed::Probe { port, mapped } => {
-                let translated = self.main.is_translated() == Some(true);
-                let main_port = self.main.port;
-                match &mut self.probe {
-                    Some(probe) => probe.begin(&mut self.core, port, mapped, main_port, translated),
-                    None => self.ports.drop_probe(&mut self.core),
-                }
-            }
-        }
-    }
-
-    fn hairpin_ended(&mut self, id: SocketId, up: bool) -> bool {
-        let Self { core, probe, .. } = self;
-        probe
-            .as_mut()
-            .is_some_and(|probe| probe.hairpin_ended(core, id, up))
-    }
-
-    /// Does one thing for the NAT report; false if there is nothing to do.
-    fn step_probe(&mut self) -> bool {
-        let Some(probe) = &mut self.probe else {
-            return false;
-        };
-        let now = self.core.now;
-        let begun = self.ports.has_probe();
-        let is_over = probe.is_done(now) && (self.ports.is_compared() || probe.is_late(now));
-        if probe.give_hairpin_up(&mut self.core, is_over) {
-            return true;
-        }
-        if is_over {
-            let (filtering, early_syn) =
-                classify_dial_backs(probe.same_address, probe.other_address);
-            let (mapping, allocation, mapping_from_two_addresses) = self.ports.mapping();
-            self.report = NatReport {
-                translated: self.main.is_translated(),
-                mapping,
-                mapping_from_two_addresses,
-                allocation,
-                preserves_port: self.main.preserves_port(),
-                filtering,
-                early_syn,
-                hairpin: probe.hairpin,
-            };
-            self.probe = None;
-            self.ports.drop_probe(&mut self.core);
-            self.core.out.push(Action::NatLearnt);
-            return true;
-        }
-        // Once: a port that cannot be observed leaves the rest not tested.
-        !begun && probe.wants_port() && self.ports.bind(&mut self.core, Purpose::Probe)
-    }
-
-    /// What was begun under an older registration comes to nothing.
-    fn abandon_probe(&mut self) {
-        if let Some(mut probe) = self.probe.take() {
-            probe.give_hairpin_up(&mut self.core, true);
-            self.ports.drop_probe(&mut self.core);
         }
     }
 

@@ -2,11 +2,15 @@
 
 use core::time::Duration;
 
+use super::Peer;
 use super::core::Core;
 use super::outbox::{Action, Letter};
+use super::ports::{Observed, Purpose};
 use crate::addr::Endpoint;
+use crate::config::Access;
 use crate::id::SocketId;
 use crate::io::Close;
+use crate::nat::{NatReport, classify_dial_backs};
 use crate::time::{Instant, earlier};
 use crate::wire::DialBackOutcome;
 
@@ -120,6 +124,79 @@ impl Probe {
                 true
             }
             None => false,
+        }
+    }
+}
+
+impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, PORTS> {
+    pub(super) fn observed(&mut self, port: u16, assist: u8, mapped: Endpoint) {
+        let Some(lease) = self.main.lease.as_ref() else {
+            return;
+        };
+        let server_ip = self.main.server_endpoint().map(|at| at.ip);
+        match self
+            .ports
+            .observed(&mut self.core, port, assist, mapped, lease, server_ip)
+        {
+            Observed::Nothing => {}
+            Observed::Mapping(mapping) => self.core.out.push(Action::MappingLearnt(mapping)),
+            Observed::Probe { port, mapped } => {
+                let translated = self.main.is_translated() == Some(true);
+                let main_port = self.main.port;
+                match &mut self.probe {
+                    Some(probe) => probe.begin(&mut self.core, port, mapped, main_port, translated),
+                    None => self.ports.drop_probe(&mut self.core),
+                }
+            }
+        }
+    }
+
+    pub(super) fn hairpin_ended(&mut self, id: SocketId, up: bool) -> bool {
+        let Self { core, probe, .. } = self;
+        probe
+            .as_mut()
+            .is_some_and(|probe| probe.hairpin_ended(core, id, up))
+    }
+
+    /// Does one thing for the NAT report; false if there is nothing to do.
+    pub(super) fn step_probe(&mut self) -> bool {
+        let Some(probe) = &mut self.probe else {
+            return false;
+        };
+        let now = self.core.now;
+        let begun = self.ports.has_probe();
+        let is_over = probe.is_done(now) && (self.ports.is_compared() || probe.is_late(now));
+        if probe.give_hairpin_up(&mut self.core, is_over) {
+            return true;
+        }
+        if is_over {
+            let (filtering, early_syn) =
+                classify_dial_backs(probe.same_address, probe.other_address);
+            let (mapping, allocation, mapping_from_two_addresses) = self.ports.mapping();
+            self.report = NatReport {
+                translated: self.main.is_translated(),
+                mapping,
+                mapping_from_two_addresses,
+                allocation,
+                preserves_port: self.main.preserves_port(),
+                filtering,
+                early_syn,
+                hairpin: probe.hairpin,
+            };
+            self.probe = None;
+            self.ports.drop_probe(&mut self.core);
+            self.core.out.push(Action::NatLearnt);
+            return true;
+        }
+        // Once: a port that cannot be observed leaves the rest not tested.
+        !begun && probe.wants_port() && self.ports.bind(&mut self.core, Purpose::Probe)
+    }
+
+    /// What was begun under an older registration comes to nothing.
+    pub(super) fn abandon_probe(&mut self) {
+        if let Some(mut probe) = self.probe.take() {
+            probe.give_hairpin_up(&mut self.core, true);
+            self.ports.drop_probe(&mut self.core);
         }
     }
 }

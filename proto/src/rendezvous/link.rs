@@ -1,36 +1,32 @@
 //! The server's machine for one main link.
 
+mod admit;
+mod introduce;
+mod observe;
+
 use core::time::Duration;
 
 use heapless::{Deque, Vec};
-use subtle::ConstantTimeEq;
 
-use super::introductions::{Introductions, Told, hold_backs, sides};
+use super::introductions::Introductions;
 use super::ports::PeerPorts;
-use super::{
-    LinkEvent, LinkInput, LinkOutput, Observation, Rejection, RouteMessage, Routed, ServerConfig,
-    SideInfo,
-};
+use super::{LinkEvent, LinkInput, LinkOutput, Rejection, RouteMessage, Routed, ServerConfig};
 use crate::addr::Endpoint;
 use crate::event::{FailReason, Strategies};
 use crate::id::{LinkHandle, PeerId, SessionId};
 use crate::io::Close;
-use crate::noise::{Entropy, Handshake, Pattern, Psk, Transport};
+use crate::noise::{Entropy, Transport};
 use crate::rtt::Rtt;
 use crate::time::Instant;
 use crate::wire::{
-    CLIENT_HELLO_PREFIX, Cancel, ClientHello, Connect, Consent, DialBackOutcome, Empty, Extensions,
-    Frame, HEADER, Hosts, MAX_FRAME, Notify, Observed, Ping, Probed, REJECT_HANDSHAKE,
-    REJECT_VERSION, Refused, Register, Registered, Rejected, Request, ServerHello, Side, ToPeer,
-    ToServer, assist_mac, finish_frame, frame_body, frame_len,
+    Cancel, Connect, Consent, DialBackOutcome, Empty, Extensions, Frame, HEADER, Hosts, MAX_FRAME,
+    Notify, Observed, Ping, Probed, Refused, Registered, Rejected, ToPeer, ToServer, finish_frame,
+    frame_body, frame_len,
 };
 
 /// Keep-alive intervals without a sign of life after which a registration
 /// ends; peers give up after less.
 const LEASE_INTERVALS: u32 = 3;
-
-/// A peer is dialled back so often at most.
-const PROBE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Room for a server's hello: message 2 with one byte of payload.
 const MAX_HELLO: usize = 80;
@@ -475,54 +471,6 @@ impl Link {
         self.state = State::Closing(Close::Reset);
     }
 
-    /// The client's hello: versions and message 1.
-    fn greeted(&mut self, config: &ServerConfig, body: &[u8]) {
-        let Ok(hello) = ClientHello::decode(body) else {
-            return self.malformed();
-        };
-        let Some(version) = hello.common_version() else {
-            return self.reject_hello(REJECT_VERSION, Rejection::Version);
-        };
-        let prologue = body.get(..CLIENT_HELLO_PREFIX).unwrap_or_default();
-        let mut handshake = Handshake::responder(
-            Pattern::Ik,
-            prologue,
-            &config.secret,
-            &Psk::NONE,
-            self.entropy.bytes(),
-        );
-        let mut ignored = [0; 64];
-        if handshake.read_message(hello.noise, &mut ignored).is_err() {
-            return self.reject_hello(REJECT_HANDSHAKE, Rejection::Handshake);
-        }
-        let mut reply = [0; MAX_HELLO];
-        let answer = reply.split_first_mut().and_then(|(kind, room)| {
-            *kind = ServerHello::ACCEPT;
-            let len = handshake.write_message(&[version], room).ok()?;
-            let finished = handshake.finish().ok()?;
-            Some((len.saturating_add(1), finished, handshake.remote_static()?))
-        });
-        let Some((len, finished, key)) = answer else {
-            return self.reject_hello(REJECT_HANDSHAKE, Rejection::Handshake);
-        };
-        self.transport = Some(Transport::new(&finished, false));
-        self.peer = Some(key.into());
-        self.state = State::Registering;
-        // Registering is answered at once, so it is the first measurement.
-        self.asked_at = Some((0, self.now));
-        let reply = reply.get(..len).unwrap_or_default();
-        self.push(Action::Hello(Vec::from_slice(reply).unwrap_or_default()));
-        self.push(Action::Read(HEADER));
-    }
-
-    fn reject_hello(&mut self, code: u8, why: Rejection) {
-        self.push(Action::Hello(
-            Vec::from_slice(&ServerHello::reject(code)).unwrap_or_default(),
-        ));
-        self.push(Action::Event(LinkEvent::Rejected(why)));
-        self.state = State::Closing(Close::Fin);
-    }
-
     /// A message from the peer, decrypted.
     fn told(&mut self, config: &ServerConfig, message: ToServer<'_>) {
         match (self.state, message) {
@@ -576,303 +524,6 @@ impl Link {
             (State::Registered, ToServer::Register(_)) | (_, _) => self.malformed(),
         }
     }
-
-    fn register(&mut self, config: &ServerConfig, register: Register<'_>) {
-        let wanted = config.token.as_ref();
-        if wanted.is_some_and(|token| !bool::from(token.as_bytes().ct_eq(register.token))) {
-            self.push(Action::Send(Letter::Rejected(Rejection::Token)));
-            self.push(Action::Event(LinkEvent::Rejected(Rejection::Token)));
-            self.state = State::Closing(Close::Fin);
-            return;
-        }
-        if let Some((_, at)) = self.asked_at.take() {
-            self.rtt.sample(at, self.now);
-        }
-        self.consent = register.consent;
-        self.strategies = register.strategies;
-        self.hosts = register.hosts;
-        self.ports.set_main_port(register.port);
-        self.state = State::Registered;
-        self.push(Action::Register);
-        self.push(Action::Send(Letter::Registered));
-        if let Some(peer) = self.peer {
-            self.push(Action::Event(LinkEvent::Registered { peer }));
-        }
-    }
-
-    fn side(&self, candidates: crate::addr::Candidates, host_port: u16) -> SideInfo {
-        SideInfo {
-            side: Side {
-                rtt_us: self.rtt.least_us(),
-                jitter_us: self.rtt.jitter_us(),
-                mapping: self.ports.mapping(),
-                candidates,
-            },
-            mapped_ip: Some(self.ports.mapped_ip()),
-            hosts: self.hosts.clone(),
-            host_port,
-        }
-    }
-
-    /// Our peer asks for another.
-    fn requested(&mut self, config: &ServerConfig, request: Request<'_>) {
-        let session = request.session;
-        self.push(Action::Event(LinkEvent::Requested { session }));
-        let candidates = self.ports.candidates(&request.ports);
-        let refuse = if candidates.is_empty() {
-            Some(FailReason::NoPort)
-        } else if self.introductions.add_outgoing(
-            self.now,
-            session,
-            request.to,
-            config.consent_deadline,
-        ) {
-            None
-        } else {
-            Some(FailReason::Busy)
-        };
-        if let Some(reason) = refuse {
-            return self.push(Action::Send(Letter::Refused { session, reason }));
-        }
-        let Some(from) = self.peer else { return };
-        let side = self.side(candidates, request.ports.first().copied().unwrap_or(0));
-        let message = RouteMessage::Request {
-            side,
-            strategies: request.strategies,
-            noise: request.noise,
-        };
-        self.push_large(Large::Route(Routed {
-            from,
-            to: request.to,
-            session,
-            message,
-        }));
-    }
-
-    /// Another link has something for our peer.
-    fn routed(&mut self, config: &ServerConfig, routed: Routed) {
-        if self.state != State::Registered {
-            return self.return_to_sender(routed);
-        }
-        let Routed { from, session, .. } = routed;
-        match routed.message {
-            RouteMessage::Request {
-                side,
-                strategies,
-                noise,
-            } => {
-                let in_advance = self.consent.anyone || self.consent.named.contains(&from);
-                let own = self.side(self.ports.main_candidates(), self.ports.main_port());
-                let (requester, responder) = sides(side, own, config.allow_loopback);
-                let strategies = strategies.and(self.strategies);
-                let told = Told {
-                    requester,
-                    responder,
-                    strategies,
-                };
-                let kept = (!in_advance).then(|| told.clone());
-                if !self.introductions.add_incoming(
-                    self.now,
-                    session,
-                    from,
-                    kept,
-                    config.consent_deadline,
-                ) {
-                    let message = Small::Refused(FailReason::Busy);
-                    return self.push(Action::Route {
-                        to: from,
-                        session,
-                        message,
-                    });
-                }
-                let (_, hold_us) = hold_backs(&told.requester, &told.responder, in_advance);
-                self.push_large(Large::Notify(Notify {
-                    session,
-                    from,
-                    in_advance,
-                    hold_us,
-                    strategies,
-                    requester: told.requester.clone(),
-                    responder: told.responder.clone(),
-                    noise,
-                    extensions: Extensions::NONE,
-                }));
-                if in_advance {
-                    self.route_connect(from, session, told, Vec::new(), true);
-                }
-            }
-            RouteMessage::Connect {
-                requester,
-                responder,
-                strategies,
-                hold_us,
-                noise,
-            } => {
-                let known = self
-                    .introductions
-                    .outgoing(session)
-                    .is_some_and(|known| known.to == from);
-                if !known {
-                    return self.push(Action::Route {
-                        to: from,
-                        session,
-                        message: Small::Cancel,
-                    });
-                }
-                self.introductions.outgoing_introduced(self.now, session);
-                let extensions = Extensions::NONE;
-                let connect = Connect {
-                    session,
-                    hold_us,
-                    strategies,
-                    requester,
-                    responder,
-                    noise,
-                    extensions,
-                };
-                self.push_large(Large::Connect(connect));
-            }
-            RouteMessage::Refused(reason) => {
-                if self
-                    .introductions
-                    .outgoing(session)
-                    .is_some_and(|known| known.to == from)
-                {
-                    self.introductions.take_outgoing(session);
-                    self.push(Action::Send(Letter::Refused { session, reason }));
-                    self.push(Action::Event(LinkEvent::Refused { session, reason }));
-                }
-            }
-            RouteMessage::Cancel => {
-                if self
-                    .introductions
-                    .incoming(session)
-                    .is_some_and(|known| known.from == from)
-                {
-                    self.introductions.take_incoming(session);
-                    self.push(Action::Send(Letter::Cancelled { session }));
-                }
-            }
-        }
-    }
-
-    fn route_connect(
-        &mut self,
-        to: PeerId,
-        session: SessionId,
-        told: Told,
-        noise: crate::wire::NoiseMessage,
-        in_advance: bool,
-    ) {
-        let Some(from) = self.peer else { return };
-        let (hold_us, _) = hold_backs(&told.requester, &told.responder, in_advance);
-        let Told {
-            requester,
-            responder,
-            strategies,
-        } = told;
-        let message = RouteMessage::Connect {
-            requester,
-            responder,
-            strategies,
-            hold_us,
-            noise,
-        };
-        self.push_large(Large::Route(Routed {
-            from,
-            to,
-            session,
-            message,
-        }));
-        self.push(Action::Event(LinkEvent::Introduced { session }));
-    }
-
-    /// Answers what came too late for us.
-    fn return_to_sender(&mut self, routed: Routed) {
-        if let RouteMessage::Request { .. } = routed.message {
-            let message = Small::Refused(FailReason::PeerUnknown);
-            self.push(Action::Route {
-                to: routed.from,
-                session: routed.session,
-                message,
-            });
-        }
-    }
-
-    /// Nobody is registered under the id that we wanted.
-    fn unroutable(&mut self, routed: Routed) {
-        let session = routed.session;
-        match routed.message {
-            RouteMessage::Request { .. } => {
-                if self.introductions.take_outgoing(session).is_some() {
-                    let reason = FailReason::PeerUnknown;
-                    self.push(Action::Send(Letter::Refused { session, reason }));
-                    self.push(Action::Event(LinkEvent::Refused { session, reason }));
-                }
-            }
-            RouteMessage::Connect { .. } => {
-                if self.introductions.take_incoming(session).is_some() {
-                    self.push(Action::Send(Letter::Cancelled { session }));
-                }
-            }
-            RouteMessage::Refused(_) | RouteMessage::Cancel => {}
-        }
-    }
-
-    /// Our peer asks to be dialled back: only where it was seen itself, and not
-    /// often, so that it cannot use us against somebody else.
-    fn probe(&mut self, port: u16) {
-        let to = self
-            .ports
-            .seen_at(port)
-            .filter(|_| self.now >= self.probe_at);
-        self.probing = Some(port);
-        for other_address in [false, true] {
-            self.push(match to {
-                Some(to) => Action::DialBack {
-                    port,
-                    other_address,
-                    to,
-                },
-                None => Action::Send(Letter::Probed {
-                    port,
-                    other_address,
-                    outcome: DialBackOutcome::NotTried,
-                }),
-            });
-        }
-        if to.is_some() {
-            self.probe_at = self.now.after(PROBE_PAUSE);
-        }
-    }
-
-    fn observed(&mut self, config: &ServerConfig, seen: &Observation) {
-        let mac = assist_mac(&self.assist_secret, self.handle, seen.port, seen.sequence);
-        let genuine = bool::from(mac.as_slice().ct_eq(&seen.mac));
-        if self.state == State::Registered
-            && genuine
-            && self.ports.observe(seen, same_address(config, seen.assist))
-        {
-            let Observation {
-                port,
-                assist,
-                mapped,
-                ..
-            } = *seen;
-            self.push(Action::Send(Letter::Observed {
-                port,
-                assist,
-                mapped,
-            }));
-        }
-    }
-}
-
-/// Whether an assist endpoint is at the address of the first one, which is taken
-/// for that of the main ports.
-fn same_address(config: &ServerConfig, assist: u8) -> bool {
-    let at = |index: usize| config.assists.get(index).map(|assist| assist.ip);
-    at(usize::from(assist)) == at(0)
 }
 
 fn lease(config: &ServerConfig) -> Duration {
