@@ -4,6 +4,11 @@ use core::time::Duration;
 
 use crate::time::{Instant, micros_u32};
 
+/// No hold-back is longer, whatever was measured: beyond it the round trips tell
+/// nothing of when a SYN would cross. The server keeps to it, and so does the
+/// peer, whatever the server says.
+pub(crate) const MAX_HOLD: Duration = Duration::from_millis(500);
+
 /// How many recent samples count.
 const SAMPLES: usize = 8;
 

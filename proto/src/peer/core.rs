@@ -6,10 +6,14 @@ use crate::config::Config;
 use crate::id::{IdSource, PeerId, SocketId};
 use crate::noise::{Entropy, Jitter, SecretKey};
 use crate::peer::outbox::{Letter, Outbox};
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 use crate::wire::Hosts;
 
 use core::net::IpAddr;
+use core::time::Duration;
+
+/// Keep-alives come so many percent earlier or later.
+const KEEP_ALIVE_SPREAD: u32 = 20;
 
 /// Shared by the main link, the ports and the sessions of one peer.
 #[derive(Debug)]
@@ -109,21 +113,16 @@ impl Core {
         }
     }
 
-    /// A duration of `base` +/- `percent`, so that many peers do not act in
-    /// step.
-    pub(crate) fn spread(
-        &mut self,
-        base: core::time::Duration,
-        percent: u32,
-    ) -> core::time::Duration {
-        let range = base
-            .saturating_mul(percent.saturating_mul(2))
-            .checked_div(100)
-            .unwrap_or_default();
-        let low = base.saturating_sub(range.checked_div(2).unwrap_or_default());
-        let micros = self
-            .jitter
-            .below(crate::time::micros(range).saturating_add(1));
-        low.saturating_add(core::time::Duration::from_micros(micros))
+    /// The time until the next keep-alive: the interval, spread so that many
+    /// peers do not act in step.
+    pub(crate) fn keep_alive_pause(&mut self, interval: Duration) -> Duration {
+        let percent = |percent: u32| {
+            let part = interval.saturating_mul(percent).checked_div(100);
+            part.unwrap_or_default()
+        };
+        let range = percent(KEEP_ALIVE_SPREAD.saturating_mul(2));
+        let low = interval.saturating_sub(percent(KEEP_ALIVE_SPREAD));
+        let micros = self.jitter.below(micros(range).saturating_add(1));
+        low.saturating_add(Duration::from_micros(micros))
     }
 }

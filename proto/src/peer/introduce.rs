@@ -11,7 +11,7 @@ use crate::id::{PeerId, SessionId};
 use crate::noise::Role;
 use crate::punch::{Introduction, Session, State, Wish};
 use crate::time::Instant;
-use crate::wire::{Connect, MAX_SESSION_PORTS, Notify, Refused, StreamHello};
+use crate::wire::{Connect, MAX_SESSION_PORTS, Notify, StreamHello};
 
 use core::time::Duration;
 
@@ -334,11 +334,6 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             Some(session) => session.fail(&mut self.core, reason),
             None => self.core.late = self.core.late.saturating_add(1),
         }
-    }
-
-    /// The server said no.
-    pub(super) fn told_refused(&mut self, refused: Refused<'_>) {
-        self.told_over(refused.session, refused.reason);
     }
 
     /// Sessions that wait for the server's word cannot get it any more; those

@@ -37,9 +37,6 @@ const MAX_UNANSWERED: u8 = 2;
 const FIRST_PINGS: u8 = 3;
 const FIRST_PING_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Keep-alives are spread by so much.
-const KEEP_ALIVE_SPREAD: u32 = 20;
-
 /// The keys of the link.
 #[derive(Debug)]
 enum Cipher {
@@ -455,7 +452,7 @@ impl MainLink {
                     .lease
                     .as_ref()
                     .map_or(Duration::from_secs(15), |lease| lease.keep_alive);
-                core.spread(keep_alive, KEEP_ALIVE_SPREAD)
+                core.keep_alive_pause(keep_alive)
             };
             self.ping_at = Some(core.now.after(pause));
         }

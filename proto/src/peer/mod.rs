@@ -620,7 +620,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 if !self.main.is_registered() => {}
             ToPeer::Notify(notify) => self.notified(notify),
             ToPeer::Connect(connect) => self.told_to_connect(connect),
-            ToPeer::Refused(refused) => self.told_refused(refused),
+            ToPeer::Refused(refused) => self.told_over(refused.session, refused.reason),
             ToPeer::Cancelled(cancel) => self.told_over(cancel.session, FailReason::Cancelled),
         }
     }

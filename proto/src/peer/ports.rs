@@ -37,9 +37,6 @@ const USED_PAUSE: Duration = Duration::from_millis(20);
 /// a closed connection for up to 4 min (RFC 5382 REQ-5, transitory idle).
 const REUSE_AFTER: Duration = Duration::from_secs(240);
 
-/// Keep-alives are spread by so much.
-const KEEP_ALIVE_SPREAD: u32 = 20;
-
 /// Unanswered keep-alives after which an assist link is dead.
 const MAX_UNANSWERED: u8 = 2;
 
@@ -417,22 +414,21 @@ impl<const N: usize> Ports<N> {
 
     /// Keeps `want` ports ready or on their way; true if one was begun.
     pub(crate) fn refill(&mut self, core: &mut Core, want: usize) -> bool {
+        core.now >= self.refill_at && self.is_short(want) && self.bind(core, Purpose::Spare)
+    }
+
+    /// Whether fewer than `want` ports are ready or on their way.
+    fn is_short(&self, want: usize) -> bool {
         let coming = |port: &&Port| {
             port.purpose == Purpose::Spare
                 && matches!(port.stage, Stage::Binding | Stage::Observing | Stage::Spare)
         };
-        core.now >= self.refill_at
-            && self.list.iter().filter(coming).count() < want
-            && self.bind(core, Purpose::Spare)
+        self.list.iter().filter(coming).count() < want
     }
 
     /// When a refill that is wanted may begin.
     pub(crate) fn refill_at(&self, now: Instant, want: usize) -> Option<Instant> {
-        let coming = |port: &&Port| {
-            port.purpose == Purpose::Spare
-                && matches!(port.stage, Stage::Binding | Stage::Observing | Stage::Spare)
-        };
-        let short = self.list.iter().filter(coming).count() < want && !self.list.is_full();
+        let short = self.is_short(want) && !self.list.is_full();
         (short && self.refill_at > now).then_some(self.refill_at)
     }
 
@@ -478,7 +474,7 @@ impl<const N: usize> Ports<N> {
         } else {
             link.unanswered = link.unanswered.saturating_add(1);
             let interval = lease.map_or(Duration::from_secs(15), |lease| lease.keep_alive);
-            let pause = core.spread(interval, KEEP_ALIVE_SPREAD);
+            let pause = core.keep_alive_pause(interval);
             link.keep_alive_at = Some(now.after(pause));
             core.out.send(id, Letter::AssistKeepAlive);
         }

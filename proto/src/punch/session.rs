@@ -16,15 +16,12 @@ use crate::io::{Close, Failure};
 use crate::noise::{Entropy, Role};
 use crate::peer::core::Core;
 use crate::peer::outbox::{Action, Letter, Slot};
+use crate::rtt::MAX_HOLD;
 use crate::time::{Instant, earlier};
 use crate::wire::{MAX_SESSION_PORTS, NoiseMessage, Side};
 
 /// Most streams of a session that are up and not verified.
 pub(crate) const MAX_STREAMS: usize = 5;
-
-/// No hold-back is longer, whatever the server says: beyond that its round
-/// trips tell nothing about when a SYN would cross.
-const MAX_HOLD: Duration = Duration::from_millis(500);
 
 /// How long a responder that saw the other side prove itself waits for another
 /// stream after the last one died.

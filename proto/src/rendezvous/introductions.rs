@@ -8,6 +8,7 @@ use super::SideInfo;
 use crate::addr::{Candidate, CandidateKind, Endpoint, Scope};
 use crate::event::Strategies;
 use crate::id::{PeerId, SessionId};
+use crate::rtt::MAX_HOLD;
 use crate::time::{Instant, micros_u32};
 use crate::wire::Side;
 
@@ -19,10 +20,6 @@ const MAX_INCOMING: usize = 12;
 
 /// For so long after an introduction either side can still call it off.
 const AFTER_INTRODUCTION: Duration = Duration::from_secs(20);
-
-/// No hold-back is longer: beyond it the round trips tell nothing of when a SYN
-/// would cross.
-const MAX_HOLD: Duration = Duration::from_millis(500);
 
 /// A session that this link's peer asked for.
 #[derive(Debug)]

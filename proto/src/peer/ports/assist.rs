@@ -4,9 +4,7 @@ use core::net::IpAddr;
 
 use heapless::Vec;
 
-use super::{
-    AssistLink, COMPARED, KEEP_ALIVE_SPREAD, Observed, Ports, Purpose, REFILL_PAUSE, Stage,
-};
+use super::{AssistLink, COMPARED, Observed, Ports, Purpose, REFILL_PAUSE, Stage};
 use crate::addr::{Endpoint, Family};
 use crate::id::SocketId;
 use crate::io::Close;
@@ -90,7 +88,7 @@ impl<const N: usize> Ports<N> {
         };
         if let Some((port, link)) = self.link_mut(id) {
             link.up = true;
-            let pause = core.spread(lease.keep_alive, KEEP_ALIVE_SPREAD);
+            let pause = core.keep_alive_pause(lease.keep_alive);
             link.keep_alive_at = Some(core.now.after(pause));
             core.out.send(id, Letter::AssistToken { port, sequence });
             core.out.read(id, HEADER);

@@ -13,10 +13,7 @@ use crate::args::{Args, Many};
 pub(crate) fn suite(args: &Args, more: &Many, program: &Program) -> io::Result<bool> {
     let outcomes = run(more, program, cases::suite())?;
     if args.json {
-        println!(
-            "{}",
-            serde_json::to_string(&Results::now(outcomes.clone()))?
-        );
+        print_json(&outcomes)?;
     } else {
         let mut table = Table::new([
             "case",
@@ -46,10 +43,7 @@ pub(crate) fn suite(args: &Args, more: &Many, program: &Program) -> io::Result<b
 pub(crate) fn bench(args: &Args, more: &Many, program: &Program) -> io::Result<bool> {
     let outcomes = run(more, program, cases::bench())?;
     if args.json {
-        println!(
-            "{}",
-            serde_json::to_string(&Results::now(outcomes.clone()))?
-        );
+        print_json(&outcomes)?;
     } else {
         let mut table = Table::new([
             "case",
@@ -126,6 +120,12 @@ fn figure(figure: Option<&Figure>) -> [String; 3] {
             ]
         },
     )
+}
+
+fn print_json(outcomes: &[Outcome]) -> io::Result<()> {
+    let results = Results::now(outcomes.to_vec());
+    println!("{}", serde_json::to_string(&results)?);
+    Ok(())
 }
 
 fn print_failures(outcomes: &[Outcome]) {
