@@ -1,11 +1,12 @@
 //! What a peer can be told, with defaults and where they come from.
 
 use core::fmt;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use heapless::Vec;
 
-use crate::event::{Strategies, StreamMode};
+use crate::event::{Strategies, Strategy, StreamMode};
 use crate::id::PeerId;
 use crate::noise::Psk;
 
@@ -52,6 +53,44 @@ pub struct Config {
     pub(crate) backoff_last: Duration,
     pub(crate) allow_loopback: bool,
     pub(crate) probe_nat: bool,
+    pub(crate) runtime: Runtime,
+    pub(crate) hops: Option<u8>,
+    pub(crate) routers: Routers,
+}
+
+/// Outer addresses of routers that an application knows of.
+pub(crate) type Routers = Vec<IpAddr, MAX_ROUTERS>;
+
+/// Most outer addresses of routers that can be named.
+pub const MAX_ROUTERS: usize = 2;
+
+/// What a runtime can do beyond what every runtime does. The machine asks for
+/// nothing else.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Runtime {
+    /// [`Hops::Short`](crate::Hops::Short).
+    pub low_ttl: bool,
+    /// [`Hops::Trace`](crate::Hops::Trace).
+    pub trace: bool,
+    /// [`Output::Watch`](crate::Output::Watch) and
+    /// [`Output::Inject`](crate::Output::Inject).
+    pub raw: bool,
+    /// Sockets that one session may have open at once for port prediction and
+    /// birthday.
+    pub dials: u16,
+}
+
+impl Default for Runtime {
+    /// Nothing beyond, and the eight dials of a session's ordinary pairs.
+    fn default() -> Self {
+        Self {
+            low_ttl: false,
+            trace: false,
+            raw: false,
+            dials: 8,
+        }
+    }
 }
 
 impl Config {
@@ -63,7 +102,8 @@ impl Config {
                 token: Token(Vec::new()),
                 psk: Psk::NONE,
                 stream_mode: StreamMode::Records,
-                strategies: Strategies::ANY,
+                // `Strategies::default()`, which is not const.
+                strategies: Strategies::ANY.without(Strategy::Birthday),
                 spare_ports: 2,
                 link_deadline: Duration::from_secs(10),
                 consent_deadline: Duration::from_secs(30),
@@ -71,7 +111,15 @@ impl Config {
                 backoff_first: Duration::from_millis(500),
                 backoff_last: Duration::from_secs(30),
                 allow_loopback: false,
-                probe_nat: false,
+                probe_nat: true,
+                runtime: Runtime {
+                    low_ttl: false,
+                    trace: false,
+                    raw: false,
+                    dials: 8,
+                },
+                hops: None,
+                routers: Vec::new(),
             },
         }
     }
@@ -168,9 +216,33 @@ impl ConfigBuilder {
 
     /// Finds out, each time it registers, what the NAT lets in and answers, with
     /// one more port and the server's help; tells it as
-    /// [`Event::NatLearnt`](crate::Event::NatLearnt) within 6 s. Default: no.
+    /// [`Event::NatLearnt`](crate::Event::NatLearnt) within 6 s. What was not
+    /// found out is planned for as the worse case. Default: yes.
     pub fn probe_nat(mut self, probe: bool) -> Self {
         self.config.probe_nat = probe;
+        self
+    }
+
+    /// What the runtime can do. Called by runtimes, not by applications.
+    pub fn runtime(mut self, runtime: Runtime) -> Self {
+        self.config.runtime = runtime;
+        self
+    }
+
+    /// The hop limit that passes all own NAT levels and not the other side's,
+    /// where it is known: 2 behind one level. Found by itself where the runtime
+    /// can trace. 1 to 32. Default: not known.
+    pub fn hops(mut self, hops: u8) -> Self {
+        self.config.hops = Some(hops);
+        self
+    }
+
+    /// Outer addresses of the own router where it has a carrier's NAT before it,
+    /// at most [`MAX_ROUTERS`]: peers behind the same carrier can be punched
+    /// there even if the carrier's NAT does no hairpin. Assumes that the router
+    /// keeps ports. Default: none.
+    pub fn outer_addresses(mut self, addresses: &[IpAddr]) -> Self {
+        self.config.routers = addresses.iter().copied().take(MAX_ROUTERS).collect();
         self
     }
 
@@ -199,6 +271,9 @@ impl ConfigBuilder {
         if !within(config.punch_deadline, 1, 120) {
             return Err(ConfigError::PunchDeadline);
         }
+        if config.hops.is_some_and(|hops| !(1..=32).contains(&hops)) {
+            return Err(ConfigError::Hops);
+        }
         if config.backoff_first < Duration::from_millis(10)
             || config.backoff_last < config.backoff_first
             || config.backoff_last > Duration::from_secs(3_600)
@@ -226,6 +301,8 @@ pub enum ConfigError {
     PunchDeadline,
     /// The backoff is not within 10 ms to 1 h, rising.
     Backoff,
+    /// The hop limit is not within 1 and 32.
+    Hops,
 }
 
 impl fmt::Display for ConfigError {
@@ -239,6 +316,7 @@ impl fmt::Display for ConfigError {
             Self::Backoff => {
                 "the backoff must begin at 10 ms or more and end between its beginning and 1 h"
             }
+            Self::Hops => "the hop limit must be within 1 and 32",
         })
     }
 }
@@ -304,12 +382,12 @@ pub struct SessionOptions {
 }
 
 impl Default for SessionOptions {
-    /// Records, any strategy, 45 s: the default consent deadline and the
+    /// Records, any strategy but birthday, 45 s: the default consent deadline and the
     /// default punch deadline together.
     fn default() -> Self {
         Self {
             mode: StreamMode::Records,
-            strategies: Strategies::ANY,
+            strategies: Strategies::default(),
             deadline: Duration::from_secs(45),
         }
     }
@@ -337,7 +415,8 @@ mod tests {
     #[test]
     fn every_rule_has_its_error() {
         let second = Duration::from_secs(1);
-        let cases: [(ConfigBuilder, ConfigError); 7] = [
+        let cases: [(ConfigBuilder, ConfigError); 8] = [
+            (Config::builder().hops(33), ConfigError::Hops),
             (Config::builder().token(&[0; 65]), ConfigError::TokenTooLong),
             (Config::builder().spare_ports(5), ConfigError::SparePorts),
             (

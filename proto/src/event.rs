@@ -10,6 +10,7 @@ use crate::id::{PeerId, SessionId};
 use crate::io::Failure;
 use crate::nat::NatReport;
 use crate::noise::Role;
+use crate::plan::{Plan, Step};
 
 /// Something the application may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +27,8 @@ pub enum Event {
         /// The judgement.
         mapping: Mapping,
     },
-    /// All that can be seen of our NAT has been seen; only where the
-    /// configuration asks for it.
+    /// All that can be seen of our NAT has been seen, unless the configuration
+    /// asks not to look.
     NatLearnt {
         /// The report.
         report: NatReport,
@@ -62,6 +63,41 @@ pub enum Event {
         /// True if the application has to call `accept` or `refuse`, within the
         /// consent deadline.
         ask: bool,
+    },
+    /// Both sides are known, and so is what will be tried. An empty plan means
+    /// that only host candidates are left, or nothing.
+    Planned {
+        /// The session.
+        session: SessionId,
+        /// Our part in it.
+        role: Role,
+        /// The steps.
+        plan: Plan,
+        /// What is known of our NAT.
+        own: NatReport,
+        /// What is known of the other side's.
+        other: NatReport,
+    },
+    /// A step of the plan begins: its first dials follow.
+    StepBegun {
+        /// The session.
+        session: SessionId,
+        /// Round 0 uses the ports of the introduction, every later one fresh
+        /// ones.
+        round: u8,
+        /// The step.
+        step: Step,
+    },
+    /// The time of a step is over, or the session is.
+    StepEnded {
+        /// The session.
+        session: SessionId,
+        /// The round.
+        round: u8,
+        /// What was done.
+        strategy: Strategy,
+        /// What was tried in this round alone.
+        tried: Tried,
     },
     /// A SYN leaves.
     Dialling {
@@ -158,29 +194,73 @@ impl fmt::Display for Mapping {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Strategy {
-    /// Dial the other's own addresses in the shared private network.
+    /// Dial the other's own addresses in the shared private network; raced
+    /// beside every other strategy.
     HostCandidates,
-    /// Both sides dial each other's mapped endpoints and listen meanwhile
-    /// (P2PNAT; RFC 9293 section 3.5 figure 8).
+    /// Both sides dial each other's mapped endpoints at the same moment and
+    /// listen meanwhile (P2PNAT; RFC 9293 section 3.5 figure 8).
     SimultaneousOpen,
+    /// One side dials, the other listens: the other lets anybody in.
+    Dial,
+    /// As simultaneous open, but one side dials first: the one whose NAT
+    /// answers early SYNs while the other's drops them. (The two-connection
+    /// method, with the first dial kept.)
+    Sequential,
+    /// One side's first SYN opens its own NAT and dies before the other's
+    /// (STUNT #2, with the dial kept).
+    LowTtl,
+    /// One side's next outer ports are foretold, and the other dials them all.
+    PortPrediction,
+    /// One side's outer ports are random: many sockets there, many dials on the
+    /// other side, and two that meet.
+    Birthday,
+    /// Both sides learn each other's first sequence number and send the SYN-ACK
+    /// by themselves (NATBlaster).
+    CraftedSynAck,
+    /// The same with the server as the sender of both SYN-ACKs (STUNT #1).
+    SpoofedSynAck,
 }
 
 impl Strategy {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::HostCandidates, Self::SimultaneousOpen];
+    pub const ALL: [Self; 9] = [
+        Self::HostCandidates,
+        Self::SimultaneousOpen,
+        Self::Dial,
+        Self::Sequential,
+        Self::LowTtl,
+        Self::PortPrediction,
+        Self::Birthday,
+        Self::CraftedSynAck,
+        Self::SpoofedSynAck,
+    ];
 
     /// The name that the command line uses.
     pub const fn name(self) -> &'static str {
         match self {
             Self::HostCandidates => "host-candidates",
             Self::SimultaneousOpen => "simultaneous-open",
+            Self::Dial => "dial",
+            Self::Sequential => "sequential",
+            Self::LowTtl => "low-ttl",
+            Self::PortPrediction => "port-prediction",
+            Self::Birthday => "birthday",
+            Self::CraftedSynAck => "crafted-syn-ack",
+            Self::SpoofedSynAck => "spoofed-syn-ack",
         }
     }
 
     const fn bit(self) -> u16 {
         match self {
             Self::HostCandidates => 1,
-            Self::SimultaneousOpen => 2,
+            Self::SimultaneousOpen => 1 << 1,
+            Self::Dial => 1 << 2,
+            Self::Sequential => 1 << 3,
+            Self::LowTtl => 1 << 4,
+            Self::PortPrediction => 1 << 5,
+            Self::Birthday => 1 << 6,
+            Self::CraftedSynAck => 1 << 7,
+            Self::SpoofedSynAck => 1 << 8,
         }
     }
 }
@@ -198,12 +278,25 @@ impl fmt::Display for Strategy {
 pub struct Strategies(u16);
 
 impl Strategies {
-    /// Whatever both sides know.
+    /// Whatever both sides know, birthday included.
     pub const ANY: Self = Self(u16::MAX);
+
+    /// None.
+    pub const NONE: Self = Self(0);
 
     /// One and no other.
     pub const fn only(strategy: Strategy) -> Self {
         Self(strategy.bit())
+    }
+
+    /// This one too.
+    pub const fn with(self, strategy: Strategy) -> Self {
+        Self(self.0 | strategy.bit())
+    }
+
+    /// Not this one.
+    pub const fn without(self, strategy: Strategy) -> Self {
+        Self(self.0 & !strategy.bit())
     }
 
     /// Whether this one may be used.
@@ -218,8 +311,10 @@ impl Strategies {
 }
 
 impl Default for Strategies {
+    /// All but birthday, which costs sockets and the routers' memory and is to
+    /// be asked for by both sides.
     fn default() -> Self {
-        Self::ANY
+        Self::ANY.without(Strategy::Birthday)
     }
 }
 

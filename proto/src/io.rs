@@ -62,6 +62,21 @@ pub enum Input<'a> {
         /// Why.
         failure: Failure,
     },
+    /// A dial with [`Hops::Trace`] went as far as it was to: a router answered
+    /// that the hop limit was exceeded. The runtime has closed the socket.
+    Expired {
+        /// From [`Output::Dial`].
+        id: SocketId,
+        /// The router.
+        hop: IpAddr,
+    },
+    /// The first sequence number of a dial's SYN.
+    Sequence {
+        /// From [`Output::Watch`].
+        id: SocketId,
+        /// As it stood in the SYN, before any NAT.
+        number: u32,
+    },
     /// A listener accepted a connection.
     Accepted {
         /// From [`Output::Listen`].
@@ -127,9 +142,19 @@ pub enum Output<'a> {
         local: Endpoint,
         /// Whom to dial.
         remote: Endpoint,
-        /// Hop limit of the first SYN where it is not the host's default.
-        hop_limit: Option<u8>,
+        /// How far the SYNs go.
+        hops: Hops,
     },
+    /// Tell the first sequence number of the SYN of the dial that follows with
+    /// the same id ([`Input::Sequence`]). Only where the configuration declared
+    /// [`Runtime::raw`](crate::config::Runtime::raw).
+    Watch {
+        /// The dial's.
+        id: SocketId,
+    },
+    /// Send a SYN-ACK that no socket made. Only where the configuration declared
+    /// [`Runtime::raw`](crate::config::Runtime::raw).
+    Inject(Segment),
     /// Read this many bytes, no more, and deliver them as one
     /// [`Input::Received`]. At most one read per socket is outstanding. A
     /// runtime may buffer what it has of them, never what lies behind them.
@@ -165,6 +190,40 @@ pub enum Output<'a> {
     Wait(Option<Instant>),
 }
 
+/// How far the SYNs of a dial go.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Hops {
+    /// As far as the host's default lets them.
+    #[default]
+    Default,
+    /// The first SYN has this hop limit and is to die on the way; whatever ICMP
+    /// says of it must not end the dial (Linux: `IP_MINTTL` = 2, our
+    /// measurement). What the socket sends later has the host's default. Only
+    /// where the configuration declared
+    /// [`Runtime::low_ttl`](crate::config::Runtime::low_ttl).
+    Short(u8),
+    /// Every SYN has this hop limit, and who drops it is to be told
+    /// ([`Input::Expired`]; Linux: `IP_RECVERR`). Only where the configuration
+    /// declared [`Runtime::trace`](crate::config::Runtime::trace).
+    Trace(u8),
+}
+
+/// A SYN-ACK to be made by hand: TCP options as a plain one has them.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Segment {
+    /// An unspecified address, for the one that the host would choose, and the
+    /// port; at the server the endpoint to be pretended.
+    pub local: Endpoint,
+    /// Where it goes.
+    pub remote: Endpoint,
+    /// Its sequence number.
+    pub sequence: u32,
+    /// Its acknowledgement number.
+    pub acknowledgement: u32,
+}
+
 /// How to close a socket: it matters to the NATs on the way.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -182,12 +241,13 @@ pub enum Close {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Failure {
-    /// RST answered the SYN (ECONNREFUSED).
+    /// RST answered the SYN (ECONNREFUSED without an ICMP error).
     Refused,
     /// RST on a stream that was up (ECONNRESET, EPIPE).
     Reset,
     /// ICMP said that there is no way, or the host has none (EHOSTUNREACH,
-    /// ENETUNREACH, EACCES from a firewall).
+    /// ENETUNREACH, EACCES from a firewall; ECONNREFUSED where the runtime can
+    /// tell that ICMP was behind it: Linux, `IP_RECVERR`).
     Unreachable,
     /// The stack gave up (ETIMEDOUT).
     TimedOut,

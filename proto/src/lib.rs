@@ -85,6 +85,8 @@
 //! |---|---|
 //! | [`Peer`] | the link to the server, the ports, the sessions |
 //! | [`rendezvous`] | the server's side: one machine a link |
+//! | [`plan`] | which strategies, in which order |
+//! | [`nat`] | what the NATs do |
 //! | [`wire`] | every byte that travels |
 //! | [`noise`] | who is there: handshakes, records |
 //! | [`addr`] | what an address is good for, and whom one may be told to dial |
@@ -114,6 +116,7 @@ pub mod io;
 pub mod nat;
 pub mod noise;
 pub mod peer;
+pub mod plan;
 mod punch;
 pub mod rendezvous;
 mod rtt;
@@ -124,13 +127,15 @@ pub mod wire;
 
 pub use addr::{Candidate, CandidateKind, Candidates, Endpoint, Family};
 pub use config::{
-    Access, Config, ConfigBuilder, ConfigError, Decision, InAdvance, NoAccess, SessionOptions,
+    Access, Config, ConfigBuilder, ConfigError, Decision, InAdvance, NoAccess, Runtime,
+    SessionOptions,
 };
 pub use event::{Event, FailReason, LinkFailure, Mapping, Strategies, Strategy, StreamMode, Tried};
 pub use id::{LinkHandle, ListenerId, ParseIdError, PeerId, ResolveId, SessionId, SocketId};
-pub use io::{Close, Failure, HandOver, Input, Output, SEND_BUFFER};
+pub use io::{Close, Failure, HandOver, Hops, Input, Output, SEND_BUFFER, Segment};
 pub use nat::NatReport;
 pub use peer::{Misuse, Peer};
+pub use plan::{Plan, Reason, Step};
 pub use time::Instant;
 
 /// Bytes that one session takes inside a [`Peer`], for who plans memory.

@@ -44,12 +44,18 @@ pub enum EarlySyn {
     NotTested,
     /// Nothing: the other side retransmits and may get in later.
     Silence,
-    /// RST: the other side's dial is dead, and its own NAT forgets it. Also ICMP
-    /// port unreachable, which a Linux server cannot tell from it (ECONNREFUSED
-    /// for both); there the NAT remembers.
+    /// RST: the other side's dial is dead, and its own NAT forgets it.
     Reset,
-    /// Another ICMP error: the other side's dial is dead, its NAT remembers.
+    /// An ICMP error: the other side's dial is dead, its NAT remembers.
     Unreachable,
+}
+
+impl EarlySyn {
+    /// Whether a SYN that comes too early costs the other side its dial; so it
+    /// is planned for as long as it was not tested.
+    pub const fn punishes(self) -> bool {
+        !matches!(self, Self::Silence)
+    }
 }
 
 /// What is known of a peer's NAT. `None` and the `NotTested` values: not tested.
@@ -74,6 +80,13 @@ pub struct NatReport {
     pub early_syn: EarlySyn,
     /// Whether a host behind the NAT reaches another one at its outer endpoint.
     pub hairpin: Option<bool>,
+    /// Routers with private addresses on the way out, the first of them the
+    /// nearest: as many NATs at most, and as a rule.
+    pub levels: Option<u8>,
+    /// How often in a row this was found, this time included; 0: not tested.
+    pub seen: u8,
+    /// Rises with each report that differs from the one before.
+    pub revision: u16,
 }
 
 impl NatReport {

@@ -23,7 +23,7 @@ use crate::addr::Endpoint;
 use crate::config::{Access, Config};
 use crate::event::{Event, FailReason};
 use crate::id::{PeerId, SocketId};
-use crate::io::{Failure, Input, Output};
+use crate::io::{Failure, Hops, Input, Output};
 use crate::nat::NatReport;
 use crate::noise::{PublicKey, SecretKey};
 use crate::punch::{Session, State};
@@ -173,6 +173,8 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             }
             Input::Connected { id, local } => self.connected(id, local),
             Input::DialFailed { id, failure } => self.dial_failed(id, failure),
+            Input::Expired { id, hop: _ } => self.dial_failed(id, Failure::Unreachable),
+            Input::Sequence { .. } => {}
             Input::Accepted {
                 listener,
                 id,
@@ -237,7 +239,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 id,
                 local: Endpoint::unspecified(remote.family(), local_port),
                 remote,
-                hop_limit: None,
+                hops: Hops::Default,
             },
             Action::Read { id, exactly } => Output::Read {
                 id,
@@ -616,10 +618,15 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 }
             }
             // Before the server took us it has nothing to introduce.
-            ToPeer::Notify(_) | ToPeer::Connect(_) | ToPeer::Refused(_) | ToPeer::Cancelled(_)
+            ToPeer::Notify(_)
+            | ToPeer::Connect(_)
+            | ToPeer::Refused(_)
+            | ToPeer::Cancelled(_)
+            | ToPeer::Go(_)
                 if !self.main.is_registered() => {}
             ToPeer::Notify(notify) => self.notified(notify),
             ToPeer::Connect(connect) => self.told_to_connect(connect),
+            ToPeer::Go(_) => {}
             ToPeer::Refused(refused) => self.told_over(refused.session, refused.reason),
             ToPeer::Cancelled(cancel) => self.told_over(cancel.session, FailReason::Cancelled),
         }

@@ -182,6 +182,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 filtering,
                 early_syn,
                 hairpin: probe.hairpin,
+                ..NatReport::default()
             };
             self.probe = None;
             self.ports.drop_probe(&mut self.core);

@@ -224,8 +224,8 @@ impl Session {
     /// dials begin when the hold-back is over.
     pub(crate) fn introduce(&mut self, core: &mut Core, told: &Introduction<'_>) {
         self.strategies = self.strategies.and(told.strategies);
-        self.tried.own_mapping = told.own.mapping;
-        self.tried.peer_mapping = told.other.mapping;
+        self.tried.own_mapping = told.own.report.mapping;
+        self.tried.peer_mapping = told.other.report.mapping;
         self.hold_us = told.hold_us;
         self.begin_after(core.now);
         self.lay_out(core, told);

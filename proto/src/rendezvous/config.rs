@@ -23,6 +23,7 @@ pub struct ServerConfig {
     pub(crate) handshake_deadline: Duration,
     pub(crate) consent_deadline: Duration,
     pub(crate) allow_loopback: bool,
+    pub(crate) spoof: bool,
 }
 
 impl ServerConfig {
@@ -38,6 +39,7 @@ impl ServerConfig {
             handshake_deadline: Duration::from_secs(10),
             consent_deadline: Duration::from_secs(600),
             allow_loopback: false,
+            spoof: false,
         }
     }
 
@@ -87,6 +89,17 @@ impl ServerConfig {
     #[must_use]
     pub const fn allow_loopback(mut self, allow: bool) -> Self {
         self.allow_loopback = allow;
+        self
+    }
+
+    /// Sends SYN-ACKs in the peers' names where both ask for it (STUNT #1): for
+    /// networks that let a host send from addresses that are not its own. The
+    /// runtime must be able to ([`LinkOutput::Inject`]).
+    ///
+    /// [`LinkOutput::Inject`]: super::LinkOutput::Inject
+    #[must_use]
+    pub const fn spoof(mut self, spoof: bool) -> Self {
+        self.spoof = spoof;
         self
     }
 }

@@ -3,7 +3,7 @@
 use crate::addr::{Endpoint, MAX_HOST_ADDRESSES};
 use crate::event::{FailReason, Strategies};
 use crate::id::{LinkHandle, PeerId, SessionId};
-use crate::io::Close;
+use crate::io::{Close, Segment};
 use crate::time::Instant;
 use crate::wire::{DialBackOutcome, NoiseMessage, Side};
 
@@ -80,6 +80,11 @@ pub enum LinkOutput<'a> {
         /// What to dial: the server saw the peer's port there.
         to: Endpoint,
     },
+    /// Send a SYN-ACK in the name of an endpoint that is not ours: both peers of
+    /// a session asked for it. Only where [`ServerConfig::spoof`] was set.
+    ///
+    /// [`ServerConfig::spoof`]: super::ServerConfig::spoof
+    Inject(Segment),
     /// Something for the operator.
     Event(LinkEvent),
     /// Close the connection, after what was sent has left, and forget the link

@@ -9,7 +9,7 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::addr::{Candidate, CandidateKind, Candidates, Endpoint, MAX_HOST_ADDRESSES};
-use crate::event::{FailReason, Mapping, StreamMode};
+use crate::event::{FailReason, StreamMode};
 
 /// Longest handshake message that an introduction carries: message 1 is 112
 /// bytes and its payload, message 2 is 48.
@@ -263,13 +263,6 @@ pub(super) mod codes {
             }
         };
     }
-
-    codes!(mapping, Mapping, unknown = Mapping::Unknown,
-        0 => Mapping::Unknown,
-        1 => Mapping::EndpointIndependent,
-        2 => Mapping::AddressDependent,
-        3 => Mapping::AddressAndPortDependent,
-    );
 
     codes!(mode, StreamMode, unknown = StreamMode::Records,
         0 => StreamMode::Records,

@@ -10,11 +10,14 @@ use super::WireError;
 use super::fields::{
     DialBackOutcome, Extensions, Hosts, NoiseMessage, candidates, codes, endpoint, endpoints, hosts,
 };
+use super::sides::{abilities, report};
 use crate::addr::{Candidates, Endpoint};
 use crate::config::MAX_NAMED;
-use crate::event::{FailReason, Mapping, Strategies, StreamMode};
+use crate::event::{FailReason, Strategies, StreamMode};
 use crate::id::{LinkHandle, PeerId, SessionId};
+use crate::nat::NatReport;
 use crate::noise::Role;
+use crate::plan::Abilities;
 use crate::rendezvous::{MAX_ASSISTS, Rejection};
 
 /// Most ports that a request can name.
@@ -100,6 +103,10 @@ messages! {
         0x18 => Moved(Moved<'a>),
         /// Asks the server to dial a port back.
         0x19 => Probe(Probe<'a>),
+        /// What the peer found out about its NAT, and what it can do.
+        0x1a => Report(Report<'a>),
+        /// One side of a further round is ready.
+        0x1b => RoundReady(RoundReady<'a>),
     }
 }
 
@@ -130,6 +137,8 @@ messages! {
         0x27 => Cancelled(Cancel<'a>),
         /// What became of dialling back.
         0x28 => Probed(Probed<'a>),
+        /// Both sides are ready for a round.
+        0x29 => Go(Go<'a>),
     }
 }
 
@@ -278,6 +287,60 @@ pub struct Probed<'a> {
     pub extensions: Extensions<'a>,
 }
 
+/// What a peer found out about its NAT, and what it can do. The latest counts.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report<'a> {
+    /// The report; what is not known yet is "not tested".
+    #[serde(with = "report")]
+    pub report: NatReport,
+    /// What the peer can do; `spoof` is the server's to say.
+    #[serde(with = "abilities")]
+    pub abilities: Abilities,
+    /// What later versions add.
+    #[serde(borrow)]
+    pub extensions: Extensions<'a>,
+}
+
+/// One side of a round is ready: its ports are fresh and observed, or its first
+/// sequence number is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundReady<'a> {
+    /// The session.
+    pub session: SessionId,
+    /// Which round: the introduction is round 0.
+    pub round: u8,
+    /// The local ports that it will punch from, observed before.
+    pub ports: Vec<u16, MAX_SESSION_PORTS>,
+    /// The first sequence number of the dial that is pending, where the
+    /// strategy is to exchange them; then the round has begun before.
+    pub sequence: Option<u32>,
+    /// With a sequence number: the server is to send the SYN-ACKs.
+    pub spoof: bool,
+    /// What later versions add.
+    #[serde(borrow)]
+    pub extensions: Extensions<'a>,
+}
+
+/// Both sides are ready for a round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Go<'a> {
+    /// The session.
+    pub session: SessionId,
+    /// Which round.
+    pub round: u8,
+    /// How long to wait before dialling, in microseconds.
+    pub hold_us: u32,
+    /// The requester's side, its candidates those of the round's ports.
+    pub requester: Side,
+    /// The responder's.
+    pub responder: Side,
+    /// The other side's first sequence number, where both sent theirs.
+    pub sequence: Option<u32>,
+    /// What later versions add.
+    #[serde(borrow)]
+    pub extensions: Extensions<'a>,
+}
+
 /// A peer asks for a stream to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request<'a> {
@@ -303,9 +366,15 @@ pub struct Side {
     pub rtt_us: u32,
     /// Spread of the recent round trips, in microseconds.
     pub jitter_us: u32,
-    /// What the server saw of the mapping.
-    #[serde(with = "codes::mapping")]
-    pub mapping: Mapping,
+    /// What is known of its NAT.
+    #[serde(with = "report")]
+    pub report: NatReport,
+    /// What it can do.
+    #[serde(with = "abilities")]
+    pub abilities: Abilities,
+    /// How many outer ports to try where they rise by a constant step: those
+    /// behind the mapped candidate, one step apart. 0: nothing was foretold.
+    pub window: u16,
     /// Where to dial, the most promising first.
     #[serde(with = "candidates")]
     pub candidates: Candidates,

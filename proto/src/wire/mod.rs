@@ -6,6 +6,7 @@ mod fields;
 mod frame;
 mod hello;
 mod messages;
+mod sides;
 
 use core::fmt;
 
@@ -17,9 +18,9 @@ pub use hello::{
     VERSION_MAX, VERSION_MIN, client_prologue,
 };
 pub use messages::{
-    AssistToken, Cancel, Clear, Connect, Consent, Empty, MAX_SESSION_PORTS, Moved, Notify,
-    Observed, Ping, Probe, Probed, Ready, Refused, Register, Registered, Rejected, Request,
-    SessionPayload, Side, StreamHello, ToPeer, ToServer,
+    AssistToken, Cancel, Clear, Connect, Consent, Empty, Go, MAX_SESSION_PORTS, Moved, Notify,
+    Observed, Ping, Probe, Probed, Ready, Refused, Register, Registered, Rejected, Report, Request,
+    RoundReady, SessionPayload, Side, StreamHello, ToPeer, ToServer,
 };
 
 /// Bytes that are not of this protocol, or do not fit.

@@ -5,6 +5,8 @@ use heapless::Vec;
 use super::{Action, Large, Letter, Link, Small, State};
 use crate::event::FailReason;
 use crate::id::{PeerId, SessionId};
+use crate::nat::NatReport;
+use crate::plan::Abilities;
 use crate::rendezvous::introductions::{Told, hold_backs, sides};
 use crate::rendezvous::{LinkEvent, RouteMessage, Routed, ServerConfig, SideInfo};
 use crate::wire::{Connect, Extensions, Notify, Request, Side};
@@ -15,7 +17,12 @@ impl Link {
             side: Side {
                 rtt_us: self.rtt.least_us(),
                 jitter_us: self.rtt.jitter_us(),
-                mapping: self.ports.mapping(),
+                report: NatReport {
+                    mapping: self.ports.mapping(),
+                    ..NatReport::default()
+                },
+                abilities: Abilities::default(),
+                window: 0,
                 candidates,
             },
             mapped_ip: Some(self.ports.mapped_ip()),
