@@ -38,6 +38,20 @@ impl fmt::Debug for Token {
     }
 }
 
+/// A duration in a quarter of the room; saturates at 49 days.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Millis(u32);
+
+impl Millis {
+    fn new(duration: Duration) -> Self {
+        Self(u32::try_from(duration.as_millis()).unwrap_or(u32::MAX))
+    }
+
+    pub(crate) const fn get(self) -> Duration {
+        Duration::from_millis(self.0 as u64)
+    }
+}
+
 /// Limits and habits of a peer.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -46,11 +60,11 @@ pub struct Config {
     pub(crate) stream_mode: StreamMode,
     pub(crate) strategies: Strategies,
     pub(crate) spare_ports: u8,
-    pub(crate) link_deadline: Duration,
-    pub(crate) consent_deadline: Duration,
-    pub(crate) punch_deadline: Duration,
-    pub(crate) backoff_first: Duration,
-    pub(crate) backoff_last: Duration,
+    pub(crate) link_deadline: Millis,
+    pub(crate) consent_deadline: Millis,
+    pub(crate) punch_deadline: Millis,
+    pub(crate) backoff_first: Millis,
+    pub(crate) backoff_last: Millis,
     pub(crate) allow_loopback: bool,
     pub(crate) probe_nat: bool,
     pub(crate) runtime: Runtime,
@@ -105,11 +119,11 @@ impl Config {
                 // `Strategies::default()`, which is not const.
                 strategies: Strategies::ANY.without(Strategy::Birthday),
                 spare_ports: 2,
-                link_deadline: Duration::from_secs(10),
-                consent_deadline: Duration::from_secs(30),
-                punch_deadline: Duration::from_secs(15),
-                backoff_first: Duration::from_millis(500),
-                backoff_last: Duration::from_secs(30),
+                link_deadline: Millis(10_000),
+                consent_deadline: Millis(30_000),
+                punch_deadline: Millis(15_000),
+                backoff_first: Millis(500),
+                backoff_last: Millis(30_000),
                 allow_loopback: false,
                 probe_nat: true,
                 runtime: Runtime {
@@ -179,21 +193,21 @@ impl ConfigBuilder {
     /// Time for connecting to the server, handshake and registration included;
     /// 1 s to 2 min. Default: 10 s.
     pub fn link_deadline(mut self, deadline: Duration) -> Self {
-        self.config.link_deadline = deadline;
+        self.config.link_deadline = Millis::new(deadline);
         self
     }
 
     /// Time for the other side to accept; 1 s to 10 min. Default: 30 s, for a
     /// person to notice and decide.
     pub fn consent_deadline(mut self, deadline: Duration) -> Self {
-        self.config.consent_deadline = deadline;
+        self.config.consent_deadline = Millis::new(deadline);
         self
     }
 
     /// Time for punching, from the introduction on; 1 s to 2 min. Default:
     /// 15 s; other systems use 10 to 15 s.
     pub fn punch_deadline(mut self, deadline: Duration) -> Self {
-        self.config.punch_deadline = deadline;
+        self.config.punch_deadline = Millis::new(deadline);
         self
     }
 
@@ -202,8 +216,8 @@ impl ConfigBuilder {
     /// that peers do not come back in step). `first` at least 10 ms, `last` not
     /// below it. Default: 0.5 s and 30 s.
     pub fn backoff(mut self, first: Duration, last: Duration) -> Self {
-        self.config.backoff_first = first;
-        self.config.backoff_last = last;
+        self.config.backoff_first = Millis::new(first);
+        self.config.backoff_last = Millis::new(last);
         self
     }
 
@@ -259,8 +273,8 @@ impl ConfigBuilder {
         if config.spare_ports > 4 {
             return Err(ConfigError::SparePorts);
         }
-        let within = |value: Duration, low: u64, high: u64| {
-            value >= Duration::from_secs(low) && value <= Duration::from_secs(high)
+        let within = |value: Millis, low: u64, high: u64| {
+            value.get() >= Duration::from_secs(low) && value.get() <= Duration::from_secs(high)
         };
         if !within(config.link_deadline, 1, 120) {
             return Err(ConfigError::LinkDeadline);
@@ -274,9 +288,9 @@ impl ConfigBuilder {
         if config.hops.is_some_and(|hops| !(1..=32).contains(&hops)) {
             return Err(ConfigError::Hops);
         }
-        if config.backoff_first < Duration::from_millis(10)
+        if config.backoff_first.get() < Duration::from_millis(10)
             || config.backoff_last < config.backoff_first
-            || config.backoff_last > Duration::from_secs(3_600)
+            || config.backoff_last.get() > Duration::from_secs(3_600)
         {
             return Err(ConfigError::Backoff);
         }

@@ -345,8 +345,10 @@ pub struct Tried {
     pub unreachable: u16,
     /// Dials that failed otherwise.
     pub failed: u16,
+    /// Of the dials, those that went to foretold ports, or by chance.
+    pub sprayed: u16,
     /// Dials still without any answer: dropped on the way.
-    pub unanswered: u8,
+    pub unanswered: u16,
     /// Connections that came up, dialled or accepted.
     pub connected: u16,
     /// Connections that did not verify: silent, wrong, or cut.
@@ -355,6 +357,52 @@ pub struct Tried {
     pub own_mapping: Mapping,
     /// The other side's mapping, as the server told.
     pub peer_mapping: Mapping,
+}
+
+impl Tried {
+    pub(crate) const NOTHING: Self = Self {
+        pairs: 0,
+        dials: 0,
+        refused: 0,
+        unreachable: 0,
+        failed: 0,
+        sprayed: 0,
+        unanswered: 0,
+        connected: 0,
+        unverified: 0,
+        own_mapping: Mapping::Unknown,
+        peer_mapping: Mapping::Unknown,
+    };
+
+    /// Counts a dial that failed.
+    pub(crate) const fn count(&mut self, failure: Failure) {
+        let count = match failure {
+            Failure::Refused | Failure::Reset => &mut self.refused,
+            Failure::Unreachable => &mut self.unreachable,
+            Failure::TimedOut
+            | Failure::AddressInUse
+            | Failure::AddressNotAvailable
+            | Failure::Exhausted
+            | Failure::Forbidden
+            | Failure::Other => &mut self.failed,
+        };
+        *count = count.saturating_add(1);
+    }
+
+    /// What was tried since, the pairs and mappings as they are now.
+    pub(crate) const fn since(&self, before: &Self) -> Self {
+        Self {
+            dials: self.dials.saturating_sub(before.dials),
+            refused: self.refused.saturating_sub(before.refused),
+            unreachable: self.unreachable.saturating_sub(before.unreachable),
+            failed: self.failed.saturating_sub(before.failed),
+            sprayed: self.sprayed.saturating_sub(before.sprayed),
+            unanswered: self.unanswered.saturating_sub(before.unanswered),
+            connected: self.connected.saturating_sub(before.connected),
+            unverified: self.unverified.saturating_sub(before.unverified),
+            ..*self
+        }
+    }
 }
 
 /// Why there is no link to the server.

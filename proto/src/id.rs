@@ -142,6 +142,16 @@ impl IdSource {
         SocketId(self.next())
     }
 
+    /// So many ids of sockets in a row; the first of them.
+    pub(crate) fn sockets(&mut self, count: u16) -> u32 {
+        if self.0.checked_add(u32::from(count)).is_none() {
+            self.0 = 0;
+        }
+        let first = self.0.wrapping_add(1);
+        self.0 = self.0.wrapping_add(u32::from(count));
+        first
+    }
+
     pub(crate) fn listener(&mut self) -> ListenerId {
         ListenerId(self.next())
     }
@@ -186,5 +196,8 @@ mod tests {
     fn ids_skip_zero_when_they_wrap() {
         let mut source = IdSource(u32::MAX);
         assert_eq!(source.socket(), SocketId(1));
+        let mut source = IdSource(u32::MAX - 2);
+        assert_eq!(source.sockets(3), 1);
+        assert_eq!(source.socket(), SocketId(4));
     }
 }

@@ -117,10 +117,7 @@ impl Step {
     /// Whether it makes no sense with ports that were observed a while ago, so
     /// that even the first round needs fresh ones.
     pub const fn needs_fresh_ports(&self) -> bool {
-        matches!(
-            self.strategy,
-            Strategy::PortPrediction | Strategy::Birthday
-        )
+        matches!(self.strategy, Strategy::PortPrediction | Strategy::Birthday)
     }
 
     /// How long it is given before the next one begins.
@@ -251,10 +248,18 @@ impl Planner<'_> {
         let abilities = self.sides.map(|side| side.abilities);
         let both_raw = abilities.iter().all(|side| side.raw && side.hops.is_some());
         if both_raw && abilities.iter().all(|side| side.spoof) {
-            self.add(Strategy::SpoofedSynAck, Role::Responder, Reason::NoSynNeeded);
+            self.add(
+                Strategy::SpoofedSynAck,
+                Role::Responder,
+                Reason::NoSynNeeded,
+            );
         }
         if both_raw {
-            self.add(Strategy::CraftedSynAck, Role::Responder, Reason::NoSynNeeded);
+            self.add(
+                Strategy::CraftedSynAck,
+                Role::Responder,
+                Reason::NoSynNeeded,
+            );
         }
         let punishes = |role: Role| {
             self.side(role).report.early_syn.punishes()

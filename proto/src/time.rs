@@ -1,6 +1,7 @@
 //! Time as the machines see it: a number that the caller supplies.
 
 use core::fmt;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 /// A point on the caller's monotonic clock, in microseconds since a moment that
@@ -8,27 +9,28 @@ use core::time::Duration;
 ///
 /// Arithmetic saturates: a clock that jumps can make a deadline late or early,
 /// never wrap it round.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Instant(u64);
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+// One more than the microseconds: an `Option<Instant>` takes no more room than
+// an `Instant`, and a peer holds dozens.
+pub struct Instant(NonZeroU64);
 
 impl Instant {
     /// The start of the clock.
-    pub const ZERO: Self = Self(0);
+    pub const ZERO: Self = Self(NonZeroU64::MIN);
 
     /// The instant `micros` microseconds after the start of the clock.
     pub const fn from_micros(micros: u64) -> Self {
-        Self(micros)
+        Self(NonZeroU64::MIN.saturating_add(micros))
     }
 
     /// The instant `millis` milliseconds after the start of the clock.
     pub const fn from_millis(millis: u64) -> Self {
-        Self(millis.saturating_mul(1_000))
+        Self::from_micros(millis.saturating_mul(1_000))
     }
 
     /// Microseconds since the start of the clock.
     pub const fn as_micros(self) -> u64 {
-        self.0
+        self.0.get().saturating_sub(1)
     }
 
     /// The instant `duration` later, or the end of time.
@@ -38,13 +40,26 @@ impl Instant {
 
     /// How long ago `earlier` was; zero if it lies ahead.
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
+        Duration::from_micros(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+impl Default for Instant {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Instant {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{=u64:us}", self.as_micros());
     }
 }
 
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = Duration::from_micros(self.0);
+        let whole = Duration::from_micros(self.as_micros());
         write!(f, "{}.{:06}s", whole.as_secs(), whole.subsec_micros())
     }
 }
@@ -79,6 +94,13 @@ mod tests {
         assert_eq!(end.after(Duration::from_secs(1)), end);
         assert_eq!(Instant::ZERO.since(end), Duration::ZERO);
         assert_eq!(Instant::from_millis(u64::MAX), end);
+    }
+
+    #[test]
+    fn micros_survive_and_never_takes_no_room() {
+        assert_eq!(Instant::from_micros(7).as_micros(), 7);
+        assert_eq!(Instant::default().as_micros(), 0);
+        assert_eq!(size_of::<Option<Instant>>(), size_of::<Instant>());
     }
 
     #[test]

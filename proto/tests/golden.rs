@@ -8,15 +8,17 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use tcp_punch_proto::nat::{Allocation, EarlySyn, Filtering};
+use tcp_punch_proto::plan::Abilities;
 use tcp_punch_proto::rendezvous::Rejection;
 use tcp_punch_proto::wire::{
-    AssistToken, Cancel, Clear, Connect, Consent, DialBackOutcome, Empty, Extensions, Moved,
-    Notify, Observed, Ping, Probe, Probed, Ready, Refused, Register, Registered, Rejected, Request,
-    SessionPayload, Side, StreamHello, ToPeer, ToServer,
+    AssistToken, Cancel, Clear, Connect, Consent, DialBackOutcome, Empty, Extensions, Go, Moved,
+    Notify, Observed, Ping, Probe, Probed, Ready, Refused, Register, Registered, Rejected, Report,
+    Request, RoundReady, SessionPayload, Side, StreamHello, ToPeer, ToServer,
 };
 use tcp_punch_proto::{
-    Candidate, CandidateKind, Endpoint, FailReason, LinkHandle, Mapping, PeerId, SessionId,
-    Strategies, StreamMode, noise,
+    Candidate, CandidateKind, Endpoint, FailReason, LinkHandle, Mapping, NatReport, PeerId,
+    SessionId, Strategies, StreamMode, noise,
 };
 
 const NONE: Extensions<'static> = Extensions::NONE;
@@ -34,11 +36,38 @@ fn candidate(kind: CandidateKind, text: &str) -> Candidate {
     }
 }
 
+fn report() -> NatReport {
+    NatReport {
+        translated: Some(true),
+        mapping: Mapping::AddressAndPortDependent,
+        mapping_from_two_addresses: true,
+        allocation: Allocation::Step(-256),
+        preserves_port: Some(false),
+        filtering: Filtering::AddressAndPortDependent,
+        early_syn: EarlySyn::Reset,
+        hairpin: Some(false),
+        levels: Some(2),
+        seen: 3,
+        revision: 5,
+    }
+}
+
+fn abilities() -> Abilities {
+    Abilities {
+        hops: Some(3),
+        raw: true,
+        spoof: false,
+        dials: 1_280,
+    }
+}
+
 fn side(last: u8) -> Side {
     Side {
         rtt_us: 40_000,
         jitter_us: 500,
-        mapping: Mapping::EndpointIndependent,
+        report: report(),
+        abilities: abilities(),
+        window: 20,
         candidates: [
             candidate(CandidateKind::Mapped, &format!("198.51.100.{last}:40000")),
             candidate(CandidateKind::Mapped, &format!("[2001:db8::{last}]:40001")),
@@ -52,6 +81,10 @@ fn side(last: u8) -> Side {
 
 fn bytes<const N: usize>(list: &[u8]) -> heapless::Vec<u8, N> {
     heapless::Vec::from_slice(list).unwrap()
+}
+
+fn bytes_of<T: Copy, const N: usize>(list: &[T]) -> heapless::Vec<T, N> {
+    list.iter().copied().collect()
 }
 
 fn to_server() -> Vec<(&'static str, ToServer<'static>)> {
@@ -114,6 +147,25 @@ fn to_server() -> Vec<(&'static str, ToServer<'static>)> {
             "cancel",
             ToServer::Cancel(Cancel {
                 session: SESSION,
+                extensions: NONE,
+            }),
+        ),
+        (
+            "report",
+            ToServer::Report(Report {
+                report: report(),
+                abilities: abilities(),
+                extensions: NONE,
+            }),
+        ),
+        (
+            "round_ready",
+            ToServer::RoundReady(RoundReady {
+                session: SESSION,
+                round: 2,
+                ports: bytes_of(&[40_002, 40_003]),
+                sequence: Some(u32::MAX),
+                spoof: true,
                 extensions: NONE,
             }),
         ),
@@ -222,6 +274,18 @@ fn to_peer() -> Vec<(&'static str, ToPeer<'static>)> {
             "cancelled",
             ToPeer::Cancelled(Cancel {
                 session: SESSION,
+                extensions: NONE,
+            }),
+        ),
+        (
+            "go",
+            ToPeer::Go(Go {
+                session: SESSION,
+                round: 1,
+                hold_us: 7_000,
+                requester: side(1),
+                responder: side(2),
+                sequence: Some(0x0102_0304),
                 extensions: NONE,
             }),
         ),
@@ -384,7 +448,13 @@ fn the_largest_messages_fit_in_a_frame() {
     let side = Side {
         rtt_us: u32::MAX,
         jitter_us: u32::MAX,
-        mapping: Mapping::AddressAndPortDependent,
+        report: NatReport {
+            revision: u16::MAX,
+            seen: u8::MAX,
+            ..report()
+        },
+        abilities: abilities(),
+        window: u16::MAX,
         candidates: std::iter::repeat_n(v6, 8).collect(),
     };
     let notify = ToPeer::Notify(Notify {

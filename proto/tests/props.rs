@@ -406,6 +406,8 @@ fn answered(peer: &mut Small, now: Instant, server: Endpoint) -> (Vec<String>, V
                 peer.handle_input(now, Input::Received { id, data });
             }
             Output::Unlisten { .. }
+            | Output::Watch { .. }
+            | Output::Inject(_)
             | Output::Send { .. }
             | Output::Close { .. }
             | Output::HandOver(_) => {}
@@ -499,6 +501,8 @@ fn a_listener_that_never_came_does_not_end_a_later_attempt() {
                 peer.handle_timeout(now);
             }
             Output::Unlisten { .. }
+            | Output::Watch { .. }
+            | Output::Inject(_)
             | Output::Read { .. }
             | Output::Send { .. }
             | Output::Close { .. }

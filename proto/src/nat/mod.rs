@@ -9,8 +9,11 @@
 //! that port at its own outer endpoint: hairpin.
 
 mod classify;
+mod predict;
 mod report;
 
 pub(crate) use classify::classify_dial_backs;
 pub use classify::{Contact, classify_mapping};
+pub(crate) use predict::MAX_WINDOW;
+pub use predict::{TwoContacts, window};
 pub use report::{Allocation, EarlySyn, Filtering, NatReport};

@@ -90,6 +90,21 @@ pub struct NatReport {
 }
 
 impl NatReport {
+    /// Nothing is known.
+    pub const NOT_TESTED: Self = Self {
+        translated: None,
+        mapping: Mapping::Unknown,
+        mapping_from_two_addresses: false,
+        allocation: Allocation::Unknown,
+        preserves_port: None,
+        filtering: Filtering::NotTested,
+        early_syn: EarlySyn::NotTested,
+        hairpin: None,
+        levels: None,
+        seen: 0,
+        revision: 0,
+    };
+
     /// The classic name (RFC 3489 section 5), where enough is known for one.
     pub const fn classic_name(&self) -> &'static str {
         match (self.translated, self.mapping, self.filtering) {

@@ -1,11 +1,13 @@
 //! What every part of a peer machine needs: time, configuration, randomness,
 //! and the queue of what is to be done.
 
-use crate::addr::{Family, Scope};
+use crate::addr::{Family, MAX_HOST_ADDRESSES, Scope};
 use crate::config::Config;
 use crate::id::{IdSource, PeerId, SocketId};
 use crate::noise::{Entropy, Jitter, SecretKey};
 use crate::peer::outbox::{Letter, Outbox};
+use crate::peer::spray::Spray;
+use crate::plan::Abilities;
 use crate::time::{Instant, micros};
 use crate::wire::Hosts;
 
@@ -36,11 +38,16 @@ pub(crate) struct Core {
     families: [bool; 2],
     /// Outcomes for ids that are not, or no longer, known.
     pub(crate) late: u32,
+    /// The hop limit that passes our own NATs, once it is known.
+    pub(crate) hops: Option<u8>,
+    /// The only row of dials by chance that there is at a time.
+    pub(crate) spray: Option<Spray>,
 }
 
 impl Core {
     pub(crate) fn new(config: Config, secret: SecretKey, seed: [u8; 32]) -> Self {
         let mut entropy = Entropy::new(seed);
+        let hops = config.hops.filter(|_| config.runtime.low_ttl);
         let jitter = Jitter::new(u64::from_be_bytes(entropy.bytes()));
         Self {
             now: Instant::ZERO,
@@ -56,6 +63,8 @@ impl Core {
             hosts_untold: false,
             families: [false; 2],
             late: 0,
+            hops,
+            spray: None,
         }
     }
 
@@ -100,6 +109,33 @@ impl Core {
         if self.hosts_untold && self.server.is_some() {
             self.hosts_untold = false;
             self.tell_server(Letter::Moved);
+        }
+    }
+
+    /// The addresses that the server is told: those of routers first, because
+    /// nobody else can know them.
+    pub(crate) fn told_hosts(&self) -> Hosts {
+        let routers = self.config.routers.iter();
+        routers
+            .chain(&self.hosts)
+            .copied()
+            .take(MAX_HOST_ADDRESSES)
+            .collect()
+    }
+
+    /// Whether an address is the host's, or that of a router of its own.
+    pub(crate) fn is_own(&self, ip: IpAddr) -> bool {
+        self.hosts.contains(&ip) || self.config.routers.contains(&ip)
+    }
+
+    /// What we bring to a session.
+    pub(crate) const fn abilities(&self) -> Abilities {
+        let runtime = self.config.runtime;
+        Abilities {
+            hops: self.hops,
+            raw: runtime.raw,
+            spoof: false,
+            dials: runtime.dials,
         }
     }
 

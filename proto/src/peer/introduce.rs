@@ -15,6 +15,8 @@ use crate::wire::{Connect, MAX_SESSION_PORTS, Notify, StreamHello};
 
 use core::time::Duration;
 
+use heapless::Vec;
+
 /// Least time that a session waits for a second port once it has one.
 const SETTLE: Duration = Duration::from_millis(200);
 
@@ -145,7 +147,6 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             return false;
         };
         let hopeless = !lease.has_assist(&self.core);
-        let ready = self.ports.spares();
         let waiting = self
             .sessions
             .iter_mut()
@@ -159,25 +160,45 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             session.fail(&mut self.core, FailReason::NoPort);
             return true;
         }
-        if ready == 0 {
+        let slot = session.slot;
+        let Some(ports) = self.claim_spares(slot) else {
             return false;
+        };
+        if let Some(session) = self
+            .sessions
+            .iter_mut()
+            .flatten()
+            .find(|known| known.slot == slot)
+        {
+            session.send_request(&mut self.core, ports);
         }
-        if ready < MAX_SESSION_PORTS && session.settle_at.is_none_or(|at| self.core.now < at) {
+        true
+    }
+
+    /// Ready ports for a session, two if they can be had soon; `None`: not yet.
+    pub(super) fn claim_spares(&mut self, slot: Slot) -> Option<Vec<u16, MAX_SESSION_PORTS>> {
+        let ready = self.ports.spares();
+        let patience = self.main.rtt.least().saturating_mul(4).max(SETTLE);
+        let now = self.core.now;
+        let session = self.session_mut(slot)?;
+        if ready == 0 {
+            return None;
+        }
+        if ready < MAX_SESSION_PORTS && session.settle_at.is_none_or(|at| now < at) {
             // One is there, another is coming: two pairs get through loss that
             // one does not.
             if session.settle_at.is_none() && !session.settled {
                 session.settled = true;
-                let patience = self.main.rtt.least().saturating_mul(4).max(SETTLE);
-                session.settle_at = Some(self.core.now.after(patience));
-                return false;
+                session.settle_at = Some(now.after(patience));
+                return None;
             }
             if session.settle_at.is_some() {
-                return false;
+                return None;
             }
         }
-        let ports = self.ports.take();
-        session.send_request(&mut self.core, ports);
-        true
+        session.settled = false;
+        session.settle_at = None;
+        Some(self.ports.take())
     }
 
     /// Another peer asks for us.
@@ -239,7 +260,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         }
     }
 
-    fn dial_rules(&self) -> Option<DialRules> {
+    pub(super) fn dial_rules(&self) -> Option<DialRules> {
         self.main
             .lease
             .as_ref()
@@ -270,7 +291,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             self.core.tell_server(Letter::Ready { slot });
             session.begin_after(self.core.now);
         }
-        session.go(&self.core);
+        session.go(&mut self.core);
     }
 
     /// Gives one connection that came before its session to it; false if there
@@ -320,7 +341,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         };
         session.take_reply(connect.noise);
         session.introduce(&mut self.core, &told);
-        session.go(&self.core);
+        session.go(&mut self.core);
     }
 
     /// The other side, or the server, ended a session.

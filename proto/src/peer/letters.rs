@@ -6,7 +6,7 @@ use crate::config::{Access, InAdvance, MAX_NAMED};
 use crate::id::{SessionId, SocketId};
 use crate::wire::{
     AssistToken, Cancel, Clear, Consent, Empty, Extensions, Frame, Moved, Ping, Probe, Ready,
-    Refused, Register, Request, ToServer, assist_mac, finish_frame, frame_body,
+    Refused, Register, Report, Request, RoundReady, ToServer, assist_mac, finish_frame, frame_body,
 };
 
 impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, PORTS> {
@@ -52,6 +52,8 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             | Letter::Pong(_)
             | Letter::PongAck(_)
             | Letter::Probe { .. }
+            | Letter::Report
+            | Letter::RoundReady { .. }
             | Letter::Request { .. }
             | Letter::Ready { .. }
             | Letter::Refuse { .. }
@@ -78,17 +80,34 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 consent: self.consent(),
                 strategies: self.core.config.strategies,
                 port: self.main.port,
-                hosts: self.core.hosts.clone(),
+                hosts: self.core.told_hosts(),
                 extensions,
             }),
             Letter::Moved => ToServer::Moved(Moved {
-                hosts: self.core.hosts.clone(),
+                hosts: self.core.told_hosts(),
                 extensions,
             }),
             Letter::Ping(number) => ToServer::Ping(ping(number)),
             Letter::Pong(number) => ToServer::Pong(ping(number)),
             Letter::PongAck(number) => ToServer::PongAck(ping(number)),
             Letter::Probe { port } => ToServer::Probe(Probe { port, extensions }),
+            Letter::Report => ToServer::Report(Report {
+                report: self.report,
+                abilities: self.core.abilities(),
+                extensions,
+            }),
+            Letter::RoundReady { slot } => {
+                let session = self.session(slot)?;
+                let (round, ports, sequence, spoof) = session.round_facts();
+                ToServer::RoundReady(RoundReady {
+                    session: session.id,
+                    round,
+                    ports,
+                    sequence,
+                    spoof,
+                    extensions,
+                })
+            }
             Letter::Request { slot } => ToServer::Request(self.request_message(slot)?),
             Letter::Ready { slot } => {
                 let session = self.session(slot)?;

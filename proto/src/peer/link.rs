@@ -14,7 +14,7 @@ use super::outbox::{Action, Letter};
 use crate::addr::{DialRules, Endpoint, Scope};
 use crate::event::LinkFailure;
 use crate::id::{LinkHandle, ResolveId, SocketId};
-use crate::io::{Close, Failure};
+use crate::io::{Close, Failure, Hops};
 use crate::noise::{
     Handshake, Key, MESSAGE_1_OVERHEAD, NoiseError, Pattern, Psk, PublicKey, SecretKey, Transport,
 };
@@ -193,7 +193,7 @@ impl MainLink {
         if !self.transition(LinkCause::Begin) {
             return false;
         }
-        self.deadline = Some(core.now.after(core.config.link_deadline));
+        self.deadline = Some(core.now.after(core.config.link_deadline.get()));
         if self.port == 0 {
             return true;
         }
@@ -252,6 +252,7 @@ impl MainLink {
                 id,
                 local_port: self.port,
                 remote,
+                hops: Hops::Default.into(),
             });
         }
     }
@@ -543,8 +544,9 @@ impl MainLink {
         let most = core
             .config
             .backoff_first
+            .get()
             .saturating_mul(factor)
-            .min(core.config.backoff_last);
+            .min(core.config.backoff_last.get());
         Duration::from_micros(
             core.jitter
                 .below(crate::time::micros(most).saturating_add(1)),

@@ -14,19 +14,22 @@ pub(crate) mod link;
 pub(crate) mod outbox;
 mod ports;
 mod probe;
+mod rounds;
+pub(crate) mod spray;
 mod strangers;
 
 use ::core::fmt;
+use ::core::net::IpAddr;
 use ::core::time::Duration;
 
 use crate::addr::Endpoint;
 use crate::config::{Access, Config};
 use crate::event::{Event, FailReason};
 use crate::id::{PeerId, SocketId};
-use crate::io::{Failure, Hops, Input, Output};
+use crate::io::{Failure, Input, Output};
 use crate::nat::NatReport;
 use crate::noise::{PublicKey, SecretKey};
-use crate::punch::{Session, State};
+use crate::punch::Session;
 use crate::time::{Instant, earlier};
 use crate::wire::{Clear, Frame, MAX_SESSION_PORTS, ToPeer};
 
@@ -35,6 +38,7 @@ use self::link::{LinkNews, MainLink};
 use self::outbox::{Action, Letter, Slot};
 use self::ports::{PortNews, Ports, Purpose};
 use self::probe::Probe;
+use self::spray::Spray;
 use self::strangers::{Said, Strangers};
 
 /// The caller asked for something that cannot be now; nothing changed.
@@ -80,6 +84,8 @@ pub struct Peer<A, const SESSIONS: usize, const PORTS: usize> {
     strangers: Strangers<PORTS>,
     probe: Option<Probe>,
     report: NatReport,
+    /// Our outer address under the last registration: the report is about it.
+    mapped_before: Option<IpAddr>,
 }
 
 impl<A, const SESSIONS: usize, const PORTS: usize> fmt::Debug for Peer<A, SESSIONS, PORTS> {
@@ -114,7 +120,8 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             sessions: [const { None }; SESSIONS],
             strangers: Strangers::default(),
             probe: None,
-            report: NatReport::default(),
+            report: NatReport::NOT_TESTED,
+            mapped_before: None,
         }
     }
 
@@ -173,8 +180,8 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             }
             Input::Connected { id, local } => self.connected(id, local),
             Input::DialFailed { id, failure } => self.dial_failed(id, failure),
-            Input::Expired { id, hop: _ } => self.dial_failed(id, Failure::Unreachable),
-            Input::Sequence { .. } => {}
+            Input::Expired { id, hop } => self.expired(id, hop),
+            Input::Sequence { id, number } => self.learn_sequence(id, number),
             Input::Accepted {
                 listener,
                 id,
@@ -235,12 +242,18 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 id,
                 local_port,
                 remote,
+                hops,
             } => Output::Dial {
                 id,
                 local: Endpoint::unspecified(remote.family(), local_port),
                 remote,
-                hops: Hops::Default,
+                hops: hops.into(),
             },
+            Action::Watch(id) => Output::Watch { id },
+            Action::Inject {
+                slot,
+                acknowledgement,
+            } => Output::Inject(self.session(slot)?.segment(acknowledgement)?),
             Action::Read { id, exactly } => Output::Read {
                 id,
                 exactly: usize::from(exactly),
@@ -270,6 +283,9 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                     peer: session.peer,
                 })
             }
+            Action::Planned { slot } => Output::Event(self.session(slot)?.planned_event()),
+            Action::StepBegun { slot } => Output::Event(self.session(slot)?.step_begun_event()?),
+            Action::StepEnded { slot } => Output::Event(self.session(slot)?.step_ended_event()?),
             Action::Notified { slot, ask } => {
                 let session = self.session(slot)?;
                 Output::Event(Event::Notified {
@@ -335,8 +351,12 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             self.link_news(news);
             return true;
         }
+        if self.fire_spray() {
+            return true;
+        }
         if self.grant_wish()
             || self.dispatch_request()
+            || self.dispatch_round()
             || self.adopt_parked()
             || self.strangers.fire(&mut self.core)
         {
@@ -383,6 +403,9 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             self.abandon_probe();
             return true;
         }
+        if self.core.spray.is_some() {
+            return self.core.fire_spray().is_some();
+        }
         self.strangers.drop_any(&mut self.core) || self.ports.drop_any(&mut self.core)
     }
 
@@ -396,7 +419,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             .sessions
             .iter()
             .flatten()
-            .filter(|session| session.state() == State::Preparing)
+            .filter(|session| session.wants_ports())
             .count();
         usize::from(self.core.config.spare_ports)
             .saturating_add(waiting.saturating_mul(MAX_SESSION_PORTS))
@@ -416,6 +439,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             self.main.deadline(),
             self.ports.deadline(),
             self.strangers.deadline(),
+            self.core.spray.as_ref().and_then(Spray::deadline),
             self.probe
                 .as_ref()
                 .filter(|_| self.main.is_registered())
@@ -478,7 +502,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 .ports
                 .connected(&mut self.core, id, self.main.lease.as_ref());
         }
-        if self.hairpin_ended(id, true) {
+        if self.probe_ended(id, true) {
             return;
         }
         let Self { core, sessions, .. } = self;
@@ -487,6 +511,10 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 return session.connected(core, index, id, local);
             }
         }
+        if self.sprayed(id, local) {
+            return;
+        }
+        let core = &mut self.core;
         core.late = core.late.saturating_add(1);
     }
 
@@ -498,7 +526,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         if self.ports.has_link(id) {
             return self.ports.ended(&mut self.core, id);
         }
-        if self.hairpin_ended(id, false) {
+        if self.probe_ended(id, false) {
             return;
         }
         let Self { core, sessions, .. } = self;
@@ -507,6 +535,10 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 return session.dial_failed(core, index, failure);
             }
         }
+        if self.spray_failed(id, failure) {
+            return;
+        }
+        let core = &mut self.core;
         core.late = core.late.saturating_add(1);
     }
 
@@ -580,7 +612,9 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         };
         match message {
             ToPeer::Registered(told) => {
+                let before = self.mapped_before;
                 if self.main.registered(&mut self.core, &told) {
+                    self.mapped_before = Some(told.mapped.ip);
                     self.core.out.push(Action::Registered {
                         mapped: told.mapped,
                     });
@@ -590,9 +624,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                         });
                     }
                     self.core.tell_hosts();
-                    self.abandon_probe();
-                    let wanted = self.core.config.probe_nat;
-                    self.probe = wanted.then(|| Probe::new(self.core.now));
+                    self.begin_probe(before);
                     if let Some(lease) = self.main.lease.as_ref() {
                         self.ports.registered(&mut self.core, lease);
                     }
@@ -626,7 +658,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 if !self.main.is_registered() => {}
             ToPeer::Notify(notify) => self.notified(notify),
             ToPeer::Connect(connect) => self.told_to_connect(connect),
-            ToPeer::Go(_) => {}
+            ToPeer::Go(go) => self.told_to_go(go),
             ToPeer::Refused(refused) => self.told_over(refused.session, refused.reason),
             ToPeer::Cancelled(cancel) => self.told_over(cancel.session, FailReason::Cancelled),
         }

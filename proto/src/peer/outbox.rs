@@ -8,12 +8,38 @@ use heapless::Deque;
 use crate::addr::Endpoint;
 use crate::event::{FailReason, LinkFailure, Mapping};
 use crate::id::{ListenerId, ResolveId, SessionId, SocketId};
-use crate::io::Close;
+use crate::io::{Close, Hops};
 
 /// One step of a machine makes at most this many entries: a session that ends
 /// closes its streams and dials and gives two ports back, each with two
 /// listeners and two assist links.
 const CAPACITY: usize = 28;
+
+/// `Hops` in one byte, so that a dial takes no more room than other entries.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackedHops(u8);
+
+const TRACE: u8 = 0x80;
+
+impl From<Hops> for PackedHops {
+    fn from(hops: Hops) -> Self {
+        Self(match hops {
+            Hops::Default => 0,
+            Hops::Short(limit) => limit & !TRACE,
+            Hops::Trace(limit) => limit | TRACE,
+        })
+    }
+}
+
+impl From<PackedHops> for Hops {
+    fn from(PackedHops(packed): PackedHops) -> Self {
+        match (packed, packed & TRACE != 0) {
+            (0, _) => Self::Default,
+            (limit, false) => Self::Short(limit),
+            (limit, true) => Self::Trace(limit & !TRACE),
+        }
+    }
+}
 
 /// Index of a session in its table.
 pub(crate) type Slot = u8;
@@ -31,6 +57,14 @@ pub(crate) enum Action {
         id: SocketId,
         local_port: u16,
         remote: Endpoint,
+        hops: PackedHops,
+    },
+    /// Goes before the dial with the same id.
+    Watch(SocketId),
+    /// Our SYN-ACK, for the other side's first sequence number and one more.
+    Inject {
+        slot: Slot,
+        acknowledgement: u32,
     },
     Read {
         id: SocketId,
@@ -61,6 +95,15 @@ pub(crate) enum Action {
         port: u16,
     },
     Requested {
+        slot: Slot,
+    },
+    Planned {
+        slot: Slot,
+    },
+    StepBegun {
+        slot: Slot,
+    },
+    StepEnded {
         slot: Slot,
     },
     Notified {
@@ -98,6 +141,10 @@ pub(crate) enum Letter {
     PongAck(u32),
     Probe {
         port: u16,
+    },
+    Report,
+    RoundReady {
+        slot: Slot,
     },
     Request {
         slot: Slot,

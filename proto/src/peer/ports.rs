@@ -27,6 +27,9 @@ const MAX_ASSIST_LINKS: usize = 3;
 /// Time for binding a port and for its observation to come back.
 const OBSERVE_DEADLINE: Duration = Duration::from_secs(5);
 
+/// For so long what was seen of a port twice tells where it comes out next.
+const COMPARED_FRESH: Duration = Duration::from_secs(1);
+
 /// Pause after a port could not be bound or observed.
 const REFILL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -51,6 +54,10 @@ pub(crate) enum Stage {
     Spare,
     /// A session punches from it.
     InUse,
+    /// Seen once by the server, and now once more, somewhere else.
+    Comparing,
+    /// Seen twice just now: ready for a session.
+    Compared,
     /// The server dials it back.
     Probing,
     /// The main link's port.
@@ -78,6 +85,8 @@ pub(crate) struct Port {
 pub(crate) enum Purpose {
     Main,
     Spare,
+    /// For one session, which needs to know where it would come out next.
+    Compared,
     Probe,
 }
 
@@ -150,6 +159,13 @@ impl<const N: usize> Ports<N> {
         {
             // An earlier attempt gave up on it; its outcome is not to be mixed
             // up with that of this one.
+            self.drop_at(core, index);
+        }
+        if purpose == Purpose::Compared
+            && self.list.is_full()
+            && let Some(index) = self.list.iter().position(|port| port.stage == Stage::Spare)
+        {
+            // What a session waits for goes before what one might want.
             self.drop_at(core, index);
         }
         let id = core.ids.listener();
@@ -291,7 +307,9 @@ impl<const N: usize> Ports<N> {
                     port.deadline = Some(core.now);
                 }
                 Stage::Binding | Stage::InUse | Stage::Retired => {}
-                Stage::Probing => port.deadline = Some(core.now),
+                Stage::Probing | Stage::Comparing | Stage::Compared => {
+                    port.deadline = Some(core.now);
+                }
             }
         }
         self.refill_at = core.now;
@@ -347,6 +365,22 @@ impl<const N: usize> Ports<N> {
                 port.local
             })
             .collect()
+    }
+
+    /// Takes the port that was seen twice just now.
+    pub(crate) fn take_compared(&mut self) -> Option<u16> {
+        let ready = |port: &&mut Port| port.stage == Stage::Compared;
+        let port = self.list.iter_mut().find(ready)?;
+        port.stage = Stage::InUse;
+        port.deadline = None;
+        Some(port.local)
+    }
+
+    /// Whether a port is on its way to being seen twice.
+    pub(crate) fn is_comparing(&self) -> bool {
+        self.list
+            .iter()
+            .any(|port| port.purpose == Purpose::Compared && port.stage != Stage::InUse)
     }
 
     /// A session is done with its port.

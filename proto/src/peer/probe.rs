@@ -1,7 +1,11 @@
 //! Has the server dial one port back, and dials it at its own outer endpoint.
 
+mod trace;
+
+use core::net::IpAddr;
 use core::time::Duration;
 
+use self::trace::Trace;
 use super::Peer;
 use super::core::Core;
 use super::outbox::{Action, Letter};
@@ -9,7 +13,7 @@ use super::ports::{Observed, Purpose};
 use crate::addr::Endpoint;
 use crate::config::Access;
 use crate::id::SocketId;
-use crate::io::Close;
+use crate::io::{Close, Failure, Hops};
 use crate::nat::{NatReport, classify_dial_backs};
 use crate::time::{Instant, earlier};
 use crate::wire::DialBackOutcome;
@@ -31,6 +35,8 @@ pub(crate) struct Probe {
     pub(crate) other_address: Option<DialBackOutcome>,
     pub(crate) hairpin: Option<bool>,
     hairpin_dial: Option<(SocketId, Instant)>,
+    trace: Option<Trace>,
+    levels: Option<u8>,
 }
 
 impl Probe {
@@ -43,6 +49,8 @@ impl Probe {
             other_address: None,
             hairpin: None,
             hairpin_dial: None,
+            trace: None,
+            levels: None,
         }
     }
 
@@ -64,6 +72,7 @@ impl Probe {
                 id,
                 local_port: main_port,
                 remote: mapped,
+                hops: Hops::Default.into(),
             });
         }
     }
@@ -79,8 +88,16 @@ impl Probe {
         }
     }
 
-    /// The dial to the own outer endpoint ended; false if it is another one.
-    pub(crate) fn hairpin_ended(&mut self, core: &mut Core, id: SocketId, up: bool) -> bool {
+    /// A dial to the own outer endpoint, or one that counts hops, ended; false if
+    /// it is another one.
+    pub(crate) fn ended(&mut self, core: &mut Core, id: SocketId, up: bool) -> bool {
+        if self
+            .trace
+            .as_mut()
+            .is_some_and(|trace| trace.ended(core, id, up))
+        {
+            return true;
+        }
         let ours = self.hairpin_dial.take_if(|(dial, _)| *dial == id).is_some();
         if ours {
             self.hairpin = Some(up);
@@ -105,12 +122,15 @@ impl Probe {
     pub(crate) fn is_done(&self, now: Instant) -> bool {
         let all = self.same_address.is_some()
             && self.other_address.is_some()
-            && self.hairpin_dial.is_none();
+            && self.hairpin_dial.is_none()
+            && self.trace.as_ref().is_none_or(Trace::is_over);
         all || now >= self.deadline
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        earlier(Some(self.deadline), self.hairpin_dial.map(|(_, at)| at))
+        let hairpin = self.hairpin_dial.map(|(_, at)| at);
+        let trace = self.trace.as_ref().and_then(Trace::deadline);
+        earlier(Some(self.deadline), earlier(hairpin, trace))
     }
 
     /// Gives the dial to the own outer endpoint up if it is time, or at the end;
@@ -151,15 +171,99 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         }
     }
 
-    pub(super) fn hairpin_ended(&mut self, id: SocketId, up: bool) -> bool {
+    /// A dial ended; false if the probe did not make it.
+    pub(super) fn probe_ended(&mut self, id: SocketId, up: bool) -> bool {
         let Self { core, probe, .. } = self;
         probe
             .as_mut()
-            .is_some_and(|probe| probe.hairpin_ended(core, id, up))
+            .is_some_and(|probe| probe.ended(core, id, up))
+    }
+
+    /// A router dropped a dial that counts hops.
+    pub(super) fn expired(&mut self, id: SocketId, hop: IpAddr) {
+        let mapped = self.main.lease.as_ref().map(|lease| lease.mapped.ip);
+        let found = self
+            .probe
+            .as_mut()
+            .and_then(|probe| Some((probe.trace.as_mut()?.expired(id, hop, mapped)?, probe)));
+        match found {
+            Some((Some(found), probe)) => {
+                probe.levels = found.levels;
+                let able = self.core.config.runtime.low_ttl;
+                if able && self.core.config.hops.is_none() && self.core.hops != Some(found.hops) {
+                    self.core.hops = Some(found.hops);
+                    // Not only at the end: a session may begin any time.
+                    self.core.tell_server(Letter::Report);
+                }
+            }
+            Some((None, _)) => {}
+            None => self.dial_failed(id, Failure::Unreachable),
+        }
+    }
+
+    /// A registration is there: what is known of the NAT counts for as long as
+    /// the outer address is the same, and is looked at again.
+    pub(super) fn begin_probe(&mut self, mapped_before: Option<IpAddr>) {
+        self.abandon_probe();
+        let mapped = self.main.lease.as_ref().map(|lease| lease.mapped);
+        if mapped.map(|at| at.ip) != mapped_before {
+            self.report = NatReport {
+                revision: self.report.revision,
+                ..NatReport::NOT_TESTED
+            };
+            self.core.hops = self
+                .core
+                .config
+                .hops
+                .filter(|_| self.core.config.runtime.low_ttl);
+        }
+        self.core.tell_server(Letter::Report);
+        if !self.core.config.probe_nat {
+            return;
+        }
+        let mut probe = Probe::new(self.core.now);
+        // Without a NAT there is nothing to count.
+        if self.core.config.runtime.trace && self.main.is_translated() == Some(true) {
+            probe.trace = Some(Trace::new());
+        }
+        self.probe = Some(probe);
+    }
+
+    /// Where dials that count hops go.
+    fn trace_to(&self) -> Option<Endpoint> {
+        let lease = self.main.lease.as_ref()?;
+        let rules = lease.dial_rules(&self.core, false);
+        let fits =
+            |at: &&Endpoint| at.family() == lease.mapped.family() && rules.allow_assist(**at);
+        lease.assists.iter().find(fits).copied()
+    }
+
+    /// The report is complete: it is told where it differs from what was known.
+    fn learn(&mut self, mut report: NatReport) {
+        let known = NatReport {
+            seen: 0,
+            revision: 0,
+            ..self.report
+        };
+        let same = self.report.seen > 0 && known == report;
+        report.seen = if same {
+            self.report.seen.saturating_add(1)
+        } else {
+            1
+        };
+        report.revision = if same {
+            self.report.revision
+        } else {
+            self.report.revision.wrapping_add(1)
+        };
+        self.report = report;
+        self.core.tell_server(Letter::Report);
+        self.core.out.push(Action::NatLearnt);
     }
 
     /// Does one thing for the NAT report; false if there is nothing to do.
     pub(super) fn step_probe(&mut self) -> bool {
+        let to = self.trace_to();
         let Some(probe) = &mut self.probe else {
             return false;
         };
@@ -173,7 +277,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             let (filtering, early_syn) =
                 classify_dial_backs(probe.same_address, probe.other_address);
             let (mapping, allocation, mapping_from_two_addresses) = self.ports.mapping();
-            self.report = NatReport {
+            let report = NatReport {
                 translated: self.main.is_translated(),
                 mapping,
                 mapping_from_two_addresses,
@@ -182,11 +286,17 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
                 filtering,
                 early_syn,
                 hairpin: probe.hairpin,
-                ..NatReport::default()
+                levels: probe.levels,
+                seen: 0,
+                revision: 0,
             };
-            self.probe = None;
-            self.ports.drop_probe(&mut self.core);
-            self.core.out.push(Action::NatLearnt);
+            self.abandon_probe();
+            self.learn(report);
+            return true;
+        }
+        if let Some(trace) = &mut probe.trace
+            && trace.fire(&mut self.core, to)
+        {
             return true;
         }
         // Once: a port that cannot be observed leaves the rest not tested.
@@ -197,6 +307,9 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
     pub(super) fn abandon_probe(&mut self) {
         if let Some(mut probe) = self.probe.take() {
             probe.give_hairpin_up(&mut self.core, true);
+            if let Some(trace) = &mut probe.trace {
+                trace.give_up(&mut self.core);
+            }
             self.ports.drop_probe(&mut self.core);
         }
     }

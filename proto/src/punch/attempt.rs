@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use crate::addr::{CandidateKind, Endpoint};
+use crate::addr::Endpoint;
 use crate::event::Strategy;
 use crate::id::SocketId;
 use crate::io::Failure;
@@ -13,9 +13,19 @@ use crate::time::Instant;
 /// Most port pairs of a session.
 pub(crate) const MAX_ATTEMPTS: usize = 8;
 
-/// Most SYNs of a session, kernel retransmissions not counted: a NAT that
-/// refuses must not be flooded, and a peer must be no tool for it.
-pub(crate) const MAX_DIALS: u16 = 64;
+/// Most SYNs of a session's port pairs, kernel retransmissions not counted: a
+/// NAT that refuses must not be flooded, and a peer must be no tool for it.
+const MAX_DIALS: u16 = 64;
+
+/// What of them each round after the first is left at least.
+const DIALS_KEPT: u16 = 8;
+const ROUNDS_KEPT_FOR: u8 = 3;
+
+/// Most SYNs of a session's port pairs up to the end of this round.
+pub(crate) fn dial_budget(round: u8) -> u16 {
+    let rounds = u16::from(ROUNDS_KEPT_FOR.saturating_sub(round));
+    MAX_DIALS.saturating_sub(rounds.saturating_mul(DIALS_KEPT))
+}
 
 /// After a refusal both sides dial again at once, with jitter so that they do
 /// not keep missing each other in step: 48 of 48 got through that way at a
@@ -51,7 +61,7 @@ const SLOW_REDIAL_DOUBLINGS: u8 = 4;
 pub(crate) struct Attempt {
     pub(crate) local_port: u16,
     pub(crate) remote: Endpoint,
-    pub(crate) kind: CandidateKind,
+    pub(crate) strategy: Strategy,
     pub(crate) dials: u8,
     pub(crate) dialled_at: Instant,
     pub(crate) stage: Stage,
@@ -71,9 +81,17 @@ pub(crate) enum Stage {
 }
 
 impl Attempt {
-    /// The strategy that the pair belongs to.
-    pub(crate) const fn strategy(&self) -> Strategy {
-        strategy_of(self.kind)
+    /// Whether it goes to where the server saw the other side.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.strategy != Strategy::HostCandidates
+    }
+
+    /// Whether its first sequence number is exchanged with the other side.
+    pub(crate) const fn is_watched(&self) -> bool {
+        matches!(
+            self.strategy,
+            Strategy::CraftedSynAck | Strategy::SpoofedSynAck
+        )
     }
 
     /// When to dial again after this failure, if at all.
@@ -97,9 +115,10 @@ impl Attempt {
             | Failure::Forbidden
             | Failure::Other => return None,
         }
-        let quick = match self.kind {
-            CandidateKind::Mapped => QUICK_REDIALS,
-            CandidateKind::Host => QUICK_REDIALS_HOST,
+        let quick = if self.is_mapped() {
+            QUICK_REDIALS
+        } else {
+            QUICK_REDIALS_HOST
         };
         let slow = match self.dials.checked_sub(quick) {
             Some(slow) => Some(slow),
@@ -120,14 +139,6 @@ impl Attempt {
     }
 }
 
-/// The strategy that dials candidates of this kind.
-pub(crate) const fn strategy_of(kind: CandidateKind) -> Strategy {
-    match kind {
-        CandidateKind::Mapped => Strategy::SimultaneousOpen,
-        CandidateKind::Host => Strategy::HostCandidates,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,7 +147,7 @@ mod tests {
         Attempt {
             local_port: 1,
             remote: Endpoint::new([192, 0, 2, 1].into(), 2),
-            kind: CandidateKind::Mapped,
+            strategy: Strategy::SimultaneousOpen,
             dials,
             dialled_at: Instant::ZERO,
             stage: Stage::Dead,

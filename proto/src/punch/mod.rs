@@ -19,10 +19,12 @@
 
 mod attempt;
 mod keys;
+mod rounds;
 mod session;
 mod states;
 mod stream;
 
+pub(crate) use rounds::{Needs, Phase};
 pub(crate) use session::{Introduction, Session, Wish};
 pub(crate) use states::State;
 #[cfg(test)]

@@ -4,24 +4,24 @@ use core::time::Duration;
 
 use heapless::Vec;
 
-use super::attempt::{Attempt, MAX_ATTEMPTS, MAX_DIALS, Stage, strategy_of};
+use super::attempt::{Attempt, MAX_ATTEMPTS, Stage, dial_budget};
 use super::keys::{KeyState, Keys, Parties};
+use super::rounds::{Phase, Rounds};
 use super::states::{Cause, State};
 use super::stream::Stream;
-use crate::addr::{Candidate, CandidateKind, Candidates, DialRules, Endpoint};
+use crate::addr::{DialRules, Endpoint};
 use crate::config::SessionOptions;
-use crate::event::{FailReason, Mapping, Strategies, Strategy, Tried};
+use crate::event::{FailReason, Strategies, Tried};
 use crate::id::{PeerId, SessionId, SocketId};
 use crate::io::{Close, Failure};
 use crate::noise::{Entropy, Role};
 use crate::peer::core::Core;
 use crate::peer::outbox::{Action, Letter, Slot};
-use crate::rtt::MAX_HOLD;
 use crate::time::{Instant, earlier};
 use crate::wire::{MAX_SESSION_PORTS, NoiseMessage, Side};
 
 /// Most streams of a session that are up and not verified.
-pub(crate) const MAX_STREAMS: usize = 5;
+pub(crate) const MAX_STREAMS: usize = 4;
 
 /// How long a responder that saw the other side prove itself waits for another
 /// stream after the last one died.
@@ -40,7 +40,7 @@ pub(crate) struct Session {
     /// Requester: when all of it is given up.
     overall: Instant,
     /// Holding: when to begin.
-    begin_at: Instant,
+    pub(super) begin_at: Instant,
     /// Preparing: from when on fewer ports than wanted will do.
     pub(crate) settle_at: Option<Instant>,
     /// The server's word, which it waits for, cannot come any more.
@@ -66,6 +66,7 @@ pub(crate) struct Session {
     /// must come until then.
     pub(super) successor_by: Option<Instant>,
     pub(super) tried: Tried,
+    pub(crate) rounds: Rounds,
 }
 
 /// What an application can want of a session.
@@ -121,7 +122,7 @@ impl Session {
         in_advance: bool,
     ) -> Self {
         let keys = Keys::offered(noise, core.config.stream_mode);
-        let deadline = core.now.after(core.config.consent_deadline);
+        let deadline = core.now.after(core.config.consent_deadline.get());
         let mut session = Self::new(
             slot,
             id,
@@ -172,18 +173,8 @@ impl Session {
             streams: Vec::new(),
             next_stream: 0,
             successor_by: None,
-            tried: Tried {
-                pairs: 0,
-                dials: 0,
-                refused: 0,
-                unreachable: 0,
-                failed: 0,
-                unanswered: 0,
-                connected: 0,
-                unverified: 0,
-                own_mapping: Mapping::Unknown,
-                peer_mapping: Mapping::Unknown,
-            },
+            tried: Tried::NOTHING,
+            rounds: Rounds::new(),
         }
     }
 
@@ -213,7 +204,7 @@ impl Session {
             return self.fail(core, FailReason::Untrusted);
         }
         if self.transition(Cause::PortsReady) {
-            let consent = core.now.after(core.config.consent_deadline);
+            let consent = core.now.after(core.config.consent_deadline.get());
             self.deadline = self.overall.min(consent);
             core.tell_server(Letter::Request { slot: self.slot });
             core.out.push(Action::Requested { slot: self.slot });
@@ -227,18 +218,11 @@ impl Session {
         self.tried.own_mapping = told.own.report.mapping;
         self.tried.peer_mapping = told.other.report.mapping;
         self.hold_us = told.hold_us;
-        self.begin_after(core.now);
+        self.make_plan(core, told);
         self.lay_out(core, told);
-        if self.attempts.is_empty() {
+        self.begin_after(core.now);
+        if self.is_hopeless() {
             self.give_up(core, FailReason::NothingToTry);
-        }
-    }
-
-    /// Responder: how long to hold back is counted from the answer.
-    pub(crate) fn begin_after(&mut self, now: Instant) {
-        self.begin_at = now.after(Duration::from_micros(u64::from(self.hold_us)).min(MAX_HOLD));
-        for attempt in &mut self.attempts {
-            attempt.stage = Stage::Due(self.begin_at);
         }
     }
 
@@ -248,58 +232,15 @@ impl Session {
     }
 
     /// Both sides are willing: hold back, then punch.
-    pub(crate) fn go(&mut self, core: &Core) {
+    pub(crate) fn go(&mut self, core: &mut Core) {
         if self.transition(Cause::Introduced) {
-            let punch = self.begin_at.after(core.config.punch_deadline);
+            self.begin_rounds(core);
+            let punch = self.begin_at.after(core.config.punch_deadline.get());
             self.deadline = match self.role {
                 Role::Requester => self.overall.min(punch),
                 Role::Responder => punch,
             };
         }
-    }
-
-    fn lay_out(&mut self, core: &Core, told: &Introduction<'_>) {
-        let (own, theirs) = (&told.own.candidates, &told.other.candidates);
-        let rules = DialRules {
-            together: share_outer_address(own, theirs),
-            ..told.rules
-        };
-        for candidate in theirs {
-            let is_own = own.iter().any(|own| own.endpoint == candidate.endpoint)
-                || (core.hosts.contains(&candidate.endpoint.ip)
-                    && self.ports.contains(&candidate.endpoint.port));
-            if is_own
-                || told.server == Some(candidate.endpoint)
-                || !rules.allow(candidate)
-                || !core.has_family(candidate.endpoint.family())
-                || !self.strategies.allows(strategy_of(candidate.kind))
-            {
-                continue;
-            }
-            // In one network there is no loss worth racing against.
-            let ports = match candidate.kind {
-                CandidateKind::Mapped => self.ports.as_slice(),
-                CandidateKind::Host => self.ports.get(..1).unwrap_or_default(),
-            };
-            for &local_port in ports {
-                let attempt = Attempt {
-                    local_port,
-                    remote: candidate.endpoint,
-                    kind: candidate.kind,
-                    dials: 0,
-                    dialled_at: Instant::ZERO,
-                    stage: Stage::Due(self.begin_at),
-                };
-                let known = |other: &Attempt| {
-                    other.local_port == local_port && other.remote == candidate.endpoint
-                };
-                if !self.attempts.iter().any(known) {
-                    // Full: the best candidates came first.
-                    let _ = self.attempts.push(attempt);
-                }
-            }
-        }
-        self.tried.pairs = u8::try_from(self.attempts.len()).unwrap_or(u8::MAX);
     }
 
     /// The next moment at which [`fire`](Self::fire) has something to do.
@@ -317,7 +258,12 @@ impl Session {
                         Stage::Due(at) => Some(at),
                         Stage::Dialling(_) | Stage::Connected | Stage::Dead => None,
                     });
-                Some(dials.fold(self.deadline, Instant::min))
+                let next = Some(dials.fold(self.deadline, Instant::min));
+                match self.rounds.phase {
+                    Phase::Until(at) => earlier(next, Some(at)),
+                    Phase::WantsPorts => earlier(next, self.settle_at),
+                    Phase::Last | Phase::Ready => next,
+                }
             }
         };
         self.streams
@@ -355,18 +301,21 @@ impl Session {
                 self.transition(Cause::HeldBack);
                 true
             }
-            State::Preparing => match self.settle_at {
-                // The owner looks at it again; what matters is that it passed.
-                Some(at) if now >= at => {
-                    self.settle_at = None;
-                    true
-                }
-                Some(_) | None => false,
-            },
-            State::Punching => self.dial_due(core) || self.expire_stream(core),
+            State::Preparing => self.settle(now),
+            State::Punching => {
+                self.dial_due(core)
+                    || self.expire_stream(core)
+                    || self.round_due(core)
+                    || self.settle(now)
+            }
             State::Requested | State::Deciding | State::Holding => self.expire_stream(core),
             State::Verified | State::Failed => false,
         }
+    }
+
+    /// The wait for a second port is over: the owner looks at it again.
+    fn settle(&mut self, now: Instant) -> bool {
+        self.settle_at.take_if(|at| now >= *at).is_some()
     }
 
     fn timed_out(&self, core: &Core) -> FailReason {
@@ -388,6 +337,7 @@ impl Session {
 
     fn dial_due(&mut self, core: &mut Core) -> bool {
         let now = core.now;
+        let budget = dial_budget(self.rounds.round).saturating_add(self.tried.sprayed);
         let due = |attempt: &Attempt| matches!(attempt.stage, Stage::Due(at) if now >= at);
         let Some((index, attempt)) = self
             .attempts
@@ -397,7 +347,7 @@ impl Session {
         else {
             return false;
         };
-        if self.tried.dials >= MAX_DIALS {
+        if self.tried.dials >= budget {
             attempt.stage = Stage::Dead;
             return true;
         }
@@ -406,10 +356,16 @@ impl Session {
         attempt.dials = attempt.dials.saturating_add(1);
         attempt.dialled_at = now;
         self.tried.dials = self.tried.dials.saturating_add(1);
+        let (local_port, remote) = (attempt.local_port, attempt.remote);
+        if attempt.is_watched() {
+            core.out.push(Action::Watch(id));
+        }
+        let hops = self.attempt_hops(core, index).into();
         core.out.push(Action::Dial {
             id,
-            local_port: attempt.local_port,
-            remote: attempt.remote,
+            local_port,
+            remote,
+            hops,
         });
         let attempt = u8::try_from(index).unwrap_or(u8::MAX);
         core.out.push(Action::Dialling {
@@ -427,17 +383,7 @@ impl Session {
     }
 
     pub(crate) fn dial_failed(&mut self, core: &mut Core, index: usize, failure: Failure) {
-        let count = match failure {
-            Failure::Refused | Failure::Reset => &mut self.tried.refused,
-            Failure::Unreachable => &mut self.tried.unreachable,
-            Failure::TimedOut
-            | Failure::AddressInUse
-            | Failure::AddressNotAvailable
-            | Failure::Exhausted
-            | Failure::Forbidden
-            | Failure::Other => &mut self.tried.failed,
-        };
-        *count = count.saturating_add(1);
+        self.tried.count(failure);
         self.redial(core, index, failure);
     }
 
@@ -522,13 +468,13 @@ impl Session {
     /// Closes what the session has open; dials go silently, because a RST of
     /// ours could undo what the other side is just achieving.
     pub(super) fn close_all_but(&mut self, core: &mut Core, winner: Option<u8>) {
-        for attempt in &mut self.attempts {
-            if let Stage::Dialling(id) = attempt.stage {
-                core.out.close(id, Close::Silent);
-                self.tried.unanswered = self.tried.unanswered.saturating_add(1);
-                attempt.stage = Stage::Dead;
-            }
-        }
+        self.close_dials(core);
+        let kept = self
+            .streams
+            .iter()
+            .find(|stream| Some(stream.number) == winner);
+        self.end_spray(core, kept.map(|stream| stream.socket));
+        self.end_step(core);
         for stream in &self.streams {
             if Some(stream.number) != winner {
                 core.out.close(stream.socket, Close::Reset);
@@ -536,6 +482,17 @@ impl Session {
             }
         }
         self.streams.retain(|stream| Some(stream.number) == winner);
+    }
+
+    /// Closes the dials that are pending.
+    pub(super) fn close_dials(&mut self, core: &mut Core) {
+        for attempt in &mut self.attempts {
+            if let Stage::Dialling(id) = attempt.stage {
+                core.out.close(id, Close::Silent);
+                self.tried.unanswered = self.tried.unanswered.saturating_add(1);
+                attempt.stage = Stage::Dead;
+            }
+        }
     }
 
     pub(crate) const fn tried(&self) -> Tried {
@@ -548,15 +505,6 @@ impl Session {
         Some((attempt.local_port, attempt.remote, attempt.dials))
     }
 
-    /// The strategy that explains a stream to this endpoint.
-    pub(super) fn strategy_to(&self, remote: Endpoint) -> Strategy {
-        let same_ip = |attempt: &&Attempt| attempt.remote.ip == remote.ip;
-        self.attempts
-            .iter()
-            .find(same_ip)
-            .map_or(Strategy::SimultaneousOpen, Attempt::strategy)
-    }
-
     /// Responder: a stream that had proven itself died. Another one must come
     /// soon or never.
     pub(super) fn proven_lost(&mut self, now: Instant) {
@@ -564,17 +512,6 @@ impl Session {
             self.successor_by = Some(now.after(WINNER_LOST_AFTER));
         }
     }
-}
-
-/// Whether both sides were seen under one address.
-fn share_outer_address(own: &Candidates, theirs: &Candidates) -> bool {
-    let mapped = |candidate: &&Candidate| candidate.kind == CandidateKind::Mapped;
-    own.iter().filter(mapped).any(|own| {
-        theirs
-            .iter()
-            .filter(mapped)
-            .any(|other| other.endpoint.ip == own.endpoint.ip)
-    })
 }
 
 const fn parties(session: SessionId, peer: PeerId, core: &mut Core) -> (Parties<'_>, &mut Entropy) {

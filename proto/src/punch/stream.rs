@@ -8,7 +8,7 @@ use super::attempt::Stage;
 use super::keys::KeyState;
 use super::session::{MAX_STREAMS, Session};
 use super::states::State;
-use crate::addr::{CandidateKind, Endpoint};
+use crate::addr::Endpoint;
 use crate::event::{Event, FailReason};
 use crate::id::{SessionId, SocketId};
 use crate::io::{Close, Failure};
@@ -48,6 +48,16 @@ pub(crate) struct Stream {
     /// Responder: the requester's hello carried its proof.
     pub(super) proven: bool,
     record_header: [u8; HEADER],
+}
+
+/// Stands for the attempt of a stream that came of a spray.
+const SPRAYED: u8 = u8::MAX;
+
+impl Stream {
+    /// The round that it came from is over: its dial is not repeated.
+    pub(super) fn forget_attempt(&mut self) {
+        self.attempt = self.attempt.map(|_| SPRAYED);
+    }
 }
 
 /// What is being read.
@@ -94,20 +104,46 @@ impl Session {
         id: SocketId,
         local: Endpoint,
     ) {
-        // A responder's hello carries its proof, also where the dial was faster
-        // than the work on the handshake.
-        if self.role == Role::Responder && !self.answer(core) {
-            return self.give_up(core, FailReason::Untrusted);
-        }
         let Some(attempt) = self.attempts.get_mut(index) else {
             return;
         };
         attempt.stage = Stage::Connected;
         let remote = attempt.remote;
         let attempt = u8::try_from(index).ok();
+        self.speak_first(core, id, attempt, local, remote);
+    }
+
+    /// A dial of the session's spray became a connection.
+    pub(crate) fn sprayed(
+        &mut self,
+        core: &mut Core,
+        id: SocketId,
+        local: Endpoint,
+        remote: Endpoint,
+    ) {
+        self.speak_first(core, id, Some(SPRAYED), local, remote);
+    }
+
+    fn speak_first(
+        &mut self,
+        core: &mut Core,
+        id: SocketId,
+        attempt: Option<u8>,
+        local: Endpoint,
+        remote: Endpoint,
+    ) {
+        // A responder's hello carries its proof, also where the dial was faster
+        // than the work on the handshake.
+        if self.role == Role::Responder && !self.answer(core) {
+            core.out.close(id, Close::Silent);
+            return self.give_up(core, FailReason::Untrusted);
+        }
         let Some(number) = self.add_stream(core, id, attempt, local, remote) else {
             core.out.close(id, Close::Reset);
-            return self.redial(core, index, Failure::Reset);
+            if let Some(index) = attempt {
+                self.redial(core, usize::from(index), Failure::Reset);
+            }
+            return;
         };
         core.out.send(
             id,
@@ -369,7 +405,7 @@ impl Session {
     fn hopes(&self) -> bool {
         self.attempts
             .iter()
-            .any(|attempt| attempt.kind == CandidateKind::Mapped && attempt.stage != Stage::Dead)
+            .any(|attempt| attempt.is_mapped() && attempt.stage != Stage::Dead)
     }
 
     /// The stream is not the one: it is closed, and the session goes on.

@@ -4,10 +4,11 @@ use core::time::Duration;
 
 use heapless::Vec;
 
-use super::SideInfo;
+use super::{RoundHalf, SideInfo};
 use crate::addr::{Candidate, CandidateKind, Endpoint, Scope};
 use crate::event::Strategies;
 use crate::id::{PeerId, SessionId};
+use crate::noise::Role;
 use crate::rtt::MAX_HOLD;
 use crate::time::{Instant, micros_u32};
 use crate::wire::Side;
@@ -35,9 +36,44 @@ pub(super) struct Outgoing {
 pub(super) struct Incoming {
     pub(super) session: SessionId,
     pub(super) from: PeerId,
-    /// What the requester will be told; `None` once it was.
-    pub(super) told: Option<Told>,
+    waits_for: WaitsFor,
     expires: Instant,
+}
+
+/// What is kept of an incoming session.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "boxing needs an allocator")]
+enum WaitsFor {
+    /// The responder's consent; then the requester is told this.
+    Consent(Told),
+    /// The other half of a round.
+    OtherHalf(Role, RoundHalf),
+    /// Nothing: both were told to go.
+    Nothing,
+}
+
+/// What came of one half of a round.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "boxing needs an allocator")]
+pub(super) enum Halves {
+    /// There is no such session, or the responder did not accept it.
+    Unknown,
+    /// The other half is awaited.
+    One,
+    /// Both are there.
+    Both {
+        /// The requester.
+        from: PeerId,
+        requester: RoundHalf,
+        responder: RoundHalf,
+    },
+}
+
+impl Incoming {
+    /// Whether the responder has still to accept.
+    const fn is_waiting(&self) -> bool {
+        matches!(self.waits_for, WaitsFor::Consent(_))
+    }
 }
 
 /// What both sides are told alike.
@@ -120,7 +156,7 @@ impl Introductions {
             return false;
         }
         if self.incoming.is_full()
-            && let Some(index) = self.incoming.iter().position(|known| known.told.is_none())
+            && let Some(index) = self.incoming.iter().position(|known| !known.is_waiting())
         {
             self.incoming.swap_remove(index);
         }
@@ -133,7 +169,7 @@ impl Introductions {
             .push(Incoming {
                 session,
                 from,
-                told,
+                waits_for: told.map_or(WaitsFor::Nothing, WaitsFor::Consent),
                 expires: now.after(patience),
             })
             .is_ok()
@@ -148,9 +184,63 @@ impl Introductions {
     /// The responder accepted: what the requester is to be told.
     pub(super) fn introduce(&mut self, now: Instant, session: SessionId) -> Option<(PeerId, Told)> {
         let known = self.incoming(session)?;
-        let told = known.told.take()?;
+        match core::mem::replace(&mut known.waits_for, WaitsFor::Nothing) {
+            WaitsFor::Consent(told) => {
+                known.expires = now.after(AFTER_INTRODUCTION);
+                Some((known.from, told))
+            }
+            other @ (WaitsFor::OtherHalf(..) | WaitsFor::Nothing) => {
+                known.waits_for = other;
+                None
+            }
+        }
+    }
+
+    /// One half of a round is there. A half of another round gives way: the side
+    /// that is ahead does not come back.
+    pub(super) fn half_ready(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        role: Role,
+        half: RoundHalf,
+    ) -> Halves {
+        let Some(known) = self.incoming(session) else {
+            return Halves::Unknown;
+        };
+        let fits = |other: &RoundHalf| {
+            (other.round, other.sequence.is_some()) == (half.round, half.sequence.is_some())
+        };
+        match core::mem::replace(&mut known.waits_for, WaitsFor::Nothing) {
+            waiting @ WaitsFor::Consent(_) => {
+                known.waits_for = waiting;
+                return Halves::Unknown;
+            }
+            WaitsFor::OtherHalf(whose, other) if whose != role && fits(&other) => {
+                known.expires = now.after(AFTER_INTRODUCTION);
+                let (requester, responder) = match role {
+                    Role::Requester => (half, other),
+                    Role::Responder => (other, half),
+                };
+                return Halves::Both {
+                    from: known.from,
+                    requester,
+                    responder,
+                };
+            }
+            WaitsFor::OtherHalf(..) | WaitsFor::Nothing => {}
+        }
+        known.waits_for = WaitsFor::OtherHalf(role, half);
         known.expires = now.after(AFTER_INTRODUCTION);
-        Some((known.from, told))
+        Halves::One
+    }
+
+    /// The responder of a session that this link's peer asked for and was told
+    /// to go on with; it goes on for longer.
+    pub(super) fn renew_outgoing(&mut self, now: Instant, session: SessionId) -> Option<PeerId> {
+        let known = self.outgoing(session).filter(|known| known.introduced)?;
+        known.expires = now.after(AFTER_INTRODUCTION);
+        Some(known.to)
     }
 
     pub(super) fn take_incoming(&mut self, session: SessionId) -> Option<Incoming> {
@@ -163,10 +253,7 @@ impl Introductions {
 
     /// Takes out one that waits for this link's peer, which is gone.
     pub(super) fn take_any_waiting(&mut self) -> Option<Incoming> {
-        let index = self
-            .incoming
-            .iter()
-            .position(|known| known.told.is_some())?;
+        let index = self.incoming.iter().position(Incoming::is_waiting)?;
         Some(self.incoming.swap_remove(index))
     }
 

@@ -133,10 +133,38 @@ pub enum RouteMessage {
         /// Message 2, empty where consent was given in advance.
         noise: NoiseMessage,
     },
+    /// From the requester's link: the requester is ready for a round.
+    RoundReady(RoundHalf),
+    /// From the responder's link: both are.
+    Go {
+        /// Which round.
+        round: u8,
+        /// How long the requester is to wait before it dials, in microseconds.
+        hold_us: u32,
+        /// The requester's side, as the responder is told it.
+        requester: Side,
+        /// The responder's side.
+        responder: Side,
+        /// The responder's first sequence number, where both sent theirs.
+        sequence: Option<u32>,
+    },
     /// From the responder's link: it will not be.
     Refused(FailReason),
     /// From the requester's link: never mind.
     Cancel,
+}
+
+/// One side that is ready for a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoundHalf {
+    /// Which round.
+    pub round: u8,
+    /// Its first sequence number, where the strategy is to exchange them.
+    pub sequence: Option<u32>,
+    /// The server is to send the SYN-ACKs.
+    pub spoof: bool,
+    /// The side, with the ports of the round.
+    pub side: SideInfo,
 }
 
 /// One side, as its own link knows it: with what the other side must not learn

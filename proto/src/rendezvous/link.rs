@@ -3,6 +3,7 @@
 mod admit;
 mod introduce;
 mod observe;
+mod rounds;
 
 use core::time::Duration;
 
@@ -14,14 +15,16 @@ use super::{LinkEvent, LinkInput, LinkOutput, Rejection, RouteMessage, Routed, S
 use crate::addr::Endpoint;
 use crate::event::{FailReason, Strategies};
 use crate::id::{LinkHandle, PeerId, SessionId};
-use crate::io::Close;
+use crate::io::{Close, Segment};
+use crate::nat::NatReport;
 use crate::noise::{Entropy, Transport};
+use crate::plan::Abilities;
 use crate::rtt::Rtt;
 use crate::time::Instant;
 use crate::wire::{
-    Cancel, Connect, Consent, DialBackOutcome, Empty, Extensions, Frame, HEADER, Hosts, MAX_FRAME,
-    Notify, Observed, Ping, Probed, Refused, Registered, Rejected, ToPeer, ToServer, finish_frame,
-    frame_body, frame_len,
+    Cancel, Connect, Consent, DialBackOutcome, Empty, Extensions, Frame, Go, HEADER, Hosts,
+    MAX_FRAME, Notify, Observed, Ping, Probed, Refused, Registered, Rejected, ToPeer, ToServer,
+    finish_frame, frame_body, frame_len,
 };
 
 /// Keep-alive intervals without a sign of life after which a registration
@@ -69,6 +72,7 @@ enum Action {
         other_address: bool,
         to: Endpoint,
     },
+    Inject(Segment),
     Event(LinkEvent),
     Close(Close),
 }
@@ -114,6 +118,7 @@ enum Large {
     Route(Routed),
     Notify(Notify<'static>),
     Connect(Connect<'static>),
+    Go(Go<'static>),
 }
 
 /// One main link at the server.
@@ -140,6 +145,8 @@ pub struct Link {
     hosts: Hosts,
     ports: PeerPorts,
     introductions: Introductions,
+    report: NatReport,
+    abilities: Abilities,
     /// The port that was dialled back last, and when another one may be.
     probing: Option<u16>,
     probe_at: Instant,
@@ -178,6 +185,8 @@ impl Link {
             hosts: Hosts::new(),
             ports: PeerPorts::new(remote),
             introductions: Introductions::default(),
+            report: NatReport::default(),
+            abilities: Abilities::default(),
             probing: None,
             probe_at: now,
             out: Deque::new(),
@@ -299,6 +308,7 @@ impl Link {
                             to,
                         };
                     }
+                    Action::Inject(segment) => return LinkOutput::Inject(segment),
                     Action::Event(event) => return LinkOutput::Event(event),
                     Action::Close(how) => return LinkOutput::Close(how),
                     Action::Hello(hello) => {
@@ -315,6 +325,7 @@ impl Link {
                         Some(Large::Connect(connect)) => {
                             self.seal(&ToPeer::Connect(connect), frame)
                         }
+                        Some(Large::Go(go)) => self.seal(&ToPeer::Go(go), frame),
                         None => None,
                     },
                     Action::Send(letter) => {
@@ -489,6 +500,8 @@ impl Link {
             }
             (State::Registered, ToServer::Moved(moved)) => self.hosts = moved.hosts,
             (State::Registered, ToServer::Probe(probe)) => self.probe(probe.port),
+            (State::Registered, ToServer::Report(told)) => self.reported(config, &told),
+            (State::Registered, ToServer::RoundReady(ready)) => self.round_ready(config, &ready),
             (State::Registered, ToServer::Request(request)) => self.requested(config, request),
             (State::Registered, ToServer::Ready(ready)) => {
                 let session = ready.session;

@@ -1,13 +1,15 @@
 //! What a main link knows of its peer's ports.
 
 use core::net::IpAddr;
+use core::time::Duration;
 
 use heapless::Vec;
 
 use super::{MAX_ASSISTS, Observation};
 use crate::addr::{Candidate, CandidateKind, Candidates, Endpoint, Family};
 use crate::event::Mapping;
-use crate::nat::{Contact, classify_mapping};
+use crate::nat::{Allocation, Contact, TwoContacts, classify_mapping, window};
+use crate::time::Instant;
 
 /// Observed ports of one peer: two for each of ten sessions at once, and some.
 const MAX_PORTS: usize = 24;
@@ -53,6 +55,16 @@ impl Window {
     }
 }
 
+/// A port that was seen twice, on its way to two assist endpoints.
+#[derive(Copy, Clone, Debug)]
+struct Twice {
+    port: u16,
+    first: u16,
+    second: u16,
+    between: Duration,
+    at: Instant,
+}
+
 /// What assist links and the main link showed of a peer.
 #[derive(Debug)]
 pub(super) struct PeerPorts {
@@ -64,6 +76,9 @@ pub(super) struct PeerPorts {
     /// What assist links from the main port showed, by their numbers.
     contacts: Vec<(u32, Contact), MAX_ASSISTS>,
     others: Vec<Seen, MAX_PORTS>,
+    /// The port that came last, and when: it may come again.
+    latest: (u16, Instant),
+    twice: Option<Twice>,
 }
 
 impl PeerPorts {
@@ -75,6 +90,8 @@ impl PeerPorts {
             main_other: None,
             contacts: Vec::new(),
             others: Vec::new(),
+            latest: (0, Instant::ZERO),
+            twice: None,
         }
     }
 
@@ -83,7 +100,7 @@ impl PeerPorts {
     }
 
     /// Takes an observation in; false if its number was used before.
-    pub(super) fn observe(&mut self, seen: &Observation, same_address: bool) -> bool {
+    pub(super) fn observe(&mut self, now: Instant, seen: &Observation, same_address: bool) -> bool {
         if !self.window.take(seen.sequence) {
             return false;
         }
@@ -117,18 +134,51 @@ impl PeerPorts {
                 self.others.len().saturating_sub(1)
             });
         if let Some(known) = self.others.get_mut(index) {
-            match seen.mapped.family() {
-                Family::V4 => known.v4 = Some(seen.mapped),
-                Family::V6 => known.v6 = Some(seen.mapped),
+            let place = match seen.mapped.family() {
+                Family::V4 => &mut known.v4,
+                Family::V6 => &mut known.v6,
+            };
+            let before = place.replace(seen.mapped);
+            let (port, at) = core::mem::replace(&mut self.latest, (seen.port, now));
+            if let Some(before) = before.filter(|_| port == seen.port) {
+                self.twice = Some(Twice {
+                    port,
+                    first: before.port,
+                    second: seen.mapped.port,
+                    between: now.since(at),
+                    at: now,
+                });
             }
         }
         true
     }
 
-    pub(super) fn mapping(&self) -> Mapping {
+    /// What is known of the mapping, and of the rule of its ports.
+    pub(super) fn mapping(&self) -> (Mapping, Allocation) {
         let contacts: Vec<Contact, MAX_ASSISTS> =
             self.contacts.iter().map(|(_, seen)| *seen).collect();
-        classify_mapping(self.main, &contacts).0
+        classify_mapping(self.main, &contacts)
+    }
+
+    /// How many outer ports behind the one that was seen last are to be tried,
+    /// if this port was seen twice and the NAT counts. `round_trip`: to the peer.
+    pub(super) fn window(&self, now: Instant, port: Option<u16>, round_trip: Duration) -> u16 {
+        let (Some(twice), (_, Allocation::Step(step))) = (self.twice, self.mapping()) else {
+            return 0;
+        };
+        if Some(twice.port) != port {
+            return 0;
+        }
+        let seen = TwoContacts {
+            step,
+            first: twice.first,
+            second: twice.second,
+            between: twice.between,
+        };
+        // The contact was half a round trip old when it came; the word to go, and
+        // the SYN that follows it, take another whole one.
+        let travel = round_trip.saturating_add(round_trip / 2);
+        window(seen, now.since(twice.at).saturating_add(travel))
     }
 
     /// Where a port other than the main one comes out.
@@ -162,8 +212,12 @@ impl PeerPorts {
     }
 
     /// The candidates of these ports: the link's own family first, then the
-    /// other. Ports that nobody saw have none.
+    /// other. Ports that nobody saw have none; no ports at all stand for the main
+    /// link's.
     pub(super) fn candidates(&self, ports: &[u16]) -> Candidates {
+        if ports.is_empty() || ports.contains(&self.main_port) {
+            return self.main_candidates();
+        }
         let first = self.main.family();
         let mut list = Candidates::new();
         for own_family in [true, false] {

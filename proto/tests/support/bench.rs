@@ -236,7 +236,9 @@ impl<const S: usize, const P: usize> Bench<S, P> {
                         sent.push((id, Some(data.to_vec())));
                         return;
                     }
-                    Output::Read { .. }
+                    Output::Watch { .. }
+                    | Output::Inject(_)
+                    | Output::Read { .. }
                     | Output::Close { .. }
                     | Output::HandOver(_)
                     | Output::Event(_)

@@ -167,6 +167,7 @@ impl Client {
                 }
                 LinkOutput::Register { .. }
                 | LinkOutput::DialBack { .. }
+                | LinkOutput::Inject(_)
                 | LinkOutput::Event(_) => {}
                 LinkOutput::Close(_) => self.closed = true,
                 LinkOutput::Wait(next) => {

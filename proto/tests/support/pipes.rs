@@ -256,7 +256,11 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
                         over,
                     });
                 }
-                Output::Event(_) | Output::Read { .. } | Output::Wait(_) => {}
+                Output::Watch { .. }
+                | Output::Inject(_)
+                | Output::Event(_)
+                | Output::Read { .. }
+                | Output::Wait(_) => {}
             }
         });
         for (id, local) in todo {
@@ -456,7 +460,10 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
             let (link, conn) = &mut self.server.links[index];
             match link.poll_output(&self.server.config, &mut frame) {
                 LinkOutput::Wait(_) => return,
-                LinkOutput::Read { .. } | LinkOutput::DialBack { .. } | LinkOutput::Event(_) => {}
+                LinkOutput::Read { .. }
+                | LinkOutput::DialBack { .. }
+                | LinkOutput::Inject(_)
+                | LinkOutput::Event(_) => {}
                 LinkOutput::Send { data } => {
                     if let Some(conn) = *conn {
                         self.conns[conn].bytes[0].extend(data);

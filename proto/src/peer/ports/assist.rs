@@ -4,10 +4,13 @@ use core::net::IpAddr;
 
 use heapless::Vec;
 
-use super::{AssistLink, COMPARED, Observed, Ports, Purpose, REFILL_PAUSE, Stage};
+use super::{
+    AssistLink, COMPARED, COMPARED_FRESH, OBSERVE_DEADLINE, Observed, Port, Ports, Purpose,
+    REFILL_PAUSE, Stage,
+};
 use crate::addr::{Endpoint, Family};
 use crate::id::SocketId;
-use crate::io::Close;
+use crate::io::{Close, Hops};
 use crate::nat::{Contact, classify_mapping};
 use crate::peer::core::Core;
 use crate::peer::link::Lease;
@@ -41,24 +44,24 @@ impl<const N: usize> Ports<N> {
                 continue;
             }
             *left = left.saturating_sub(1);
-            let socket = core.ids.socket();
-            let link = AssistLink {
-                socket,
-                assist,
-                family: remote.family(),
-                up: false,
-                observed: false,
-                keep_alive_at: None,
-                unanswered: 0,
-                reading_body: false,
-            };
-            if port.links.push(link).is_ok() {
-                core.out.push(Action::Dial {
-                    id: socket,
-                    local_port: port.local,
-                    remote: *remote,
-                });
-            }
+            open(core, port, assist, *remote);
+        }
+    }
+
+    /// Opens the second assist link of a port that is to be seen twice; without
+    /// a second endpoint it has been seen enough.
+    fn compare(&mut self, core: &mut Core, local: u16, seen_at: u8, lease: &Lease) {
+        let Some(port) = self.list.iter_mut().find(|port| port.local == local) else {
+            return;
+        };
+        let rules = lease.dial_rules(core, false);
+        let family = lease.mapped.family();
+        let other = (0u8..).zip(&lease.assists).find(|(assist, remote)| {
+            *assist != seen_at && remote.family() == family && rules.allow_assist(**remote)
+        });
+        match other {
+            Some((assist, remote)) => open(core, port, assist, *remote),
+            None => port.stage = Stage::Compared,
         }
     }
 
@@ -132,7 +135,11 @@ impl<const N: usize> Ports<N> {
             return;
         };
         port.links.swap_remove(link);
-        if matches!(port.stage, Stage::Observing | Stage::Spare) && port.links.is_empty() {
+        if matches!(
+            port.stage,
+            Stage::Observing | Stage::Spare | Stage::Comparing
+        ) && port.links.is_empty()
+        {
             self.drop_at(core, index);
             self.refill_at = core.now.after(REFILL_PAUSE);
         }
@@ -169,6 +176,14 @@ impl<const N: usize> Ports<N> {
                     return Observed::Nothing;
                 }
                 port.deadline = None;
+                if port.purpose == Purpose::Compared && mapped.family() == family {
+                    // Only now: what lies between the two contacts tells how
+                    // much others use the NAT.
+                    port.stage = Stage::Comparing;
+                    port.deadline = Some(core.now.after(OBSERVE_DEADLINE));
+                    self.compare(core, local, assist, lease);
+                    return Observed::Nothing;
+                }
                 if port.purpose == Purpose::Probe {
                     port.stage = Stage::Probing;
                     return Observed::Probe {
@@ -177,6 +192,11 @@ impl<const N: usize> Ports<N> {
                     };
                 }
                 port.stage = Stage::Spare;
+                Observed::Nothing
+            }
+            Stage::Comparing if mapped.family() == family => {
+                port.stage = Stage::Compared;
+                port.deadline = Some(core.now.after(COMPARED_FRESH));
                 Observed::Nothing
             }
             Stage::Main if mapped.family() == family => {
@@ -207,9 +227,33 @@ impl<const N: usize> Ports<N> {
             Stage::Binding
             | Stage::Spare
             | Stage::InUse
+            | Stage::Comparing
+            | Stage::Compared
             | Stage::Probing
             | Stage::Main
             | Stage::Retired => Observed::Nothing,
         }
+    }
+}
+
+fn open(core: &mut Core, port: &mut Port, assist: u8, remote: Endpoint) {
+    let socket = core.ids.socket();
+    let link = AssistLink {
+        socket,
+        assist,
+        family: remote.family(),
+        up: false,
+        observed: false,
+        keep_alive_at: None,
+        unanswered: 0,
+        reading_body: false,
+    };
+    if port.links.push(link).is_ok() {
+        core.out.push(Action::Dial {
+            id: socket,
+            local_port: port.local,
+            remote,
+            hops: Hops::Default.into(),
+        });
     }
 }

@@ -3,31 +3,39 @@
 use heapless::Vec;
 
 use super::{Action, Large, Letter, Link, Small, State};
-use crate::event::FailReason;
+use crate::event::{FailReason, Mapping};
 use crate::id::{PeerId, SessionId};
 use crate::nat::NatReport;
-use crate::plan::Abilities;
 use crate::rendezvous::introductions::{Told, hold_backs, sides};
 use crate::rendezvous::{LinkEvent, RouteMessage, Routed, ServerConfig, SideInfo};
-use crate::wire::{Connect, Extensions, Notify, Request, Side};
+use crate::wire::{Connect, Extensions, Go, Notify, Request, Side};
 
 impl Link {
-    pub(super) fn side(&self, candidates: crate::addr::Candidates, host_port: u16) -> SideInfo {
+    /// Our peer's side with these ports; none for the main link's.
+    pub(super) fn side(&self, ports: &[u16]) -> SideInfo {
+        let mut report = self.report;
+        let (mapping, allocation) = self.ports.mapping();
+        if mapping != Mapping::Unknown {
+            // Seen by ourselves, and before the peer could tell.
+            report = NatReport {
+                mapping,
+                allocation,
+                ..report
+            };
+        }
+        let first = ports.first().copied();
         SideInfo {
             side: Side {
                 rtt_us: self.rtt.least_us(),
                 jitter_us: self.rtt.jitter_us(),
-                report: NatReport {
-                    mapping: self.ports.mapping(),
-                    ..NatReport::default()
-                },
-                abilities: Abilities::default(),
-                window: 0,
-                candidates,
+                report,
+                abilities: self.abilities,
+                window: self.ports.window(self.now, first, self.rtt.least()),
+                candidates: self.ports.candidates(ports),
             },
             mapped_ip: Some(self.ports.mapped_ip()),
             hosts: self.hosts.clone(),
-            host_port,
+            host_port: first.unwrap_or(self.ports.main_port()),
         }
     }
 
@@ -35,8 +43,10 @@ impl Link {
     pub(super) fn requested(&mut self, config: &ServerConfig, request: Request<'_>) {
         let session = request.session;
         self.push(Action::Event(LinkEvent::Requested { session }));
-        let candidates = self.ports.candidates(&request.ports);
-        let refuse = if candidates.is_empty() {
+        let side = self.side(&request.ports);
+        // A requester never punches from its main link's port.
+        let observed = !request.ports.is_empty() && !side.side.candidates.is_empty();
+        let refuse = if !observed {
             Some(FailReason::NoPort)
         } else if self.introductions.add_outgoing(
             self.now,
@@ -52,7 +62,6 @@ impl Link {
             return self.push(Action::Send(Letter::Refused { session, reason }));
         }
         let Some(from) = self.peer else { return };
-        let side = self.side(candidates, request.ports.first().copied().unwrap_or(0));
         let message = RouteMessage::Request {
             side,
             strategies: request.strategies,
@@ -79,7 +88,7 @@ impl Link {
                 noise,
             } => {
                 let in_advance = self.consent.anyone || self.consent.named.contains(&from);
-                let own = self.side(self.ports.main_candidates(), self.ports.main_port());
+                let own = self.side(&[]);
                 let (requester, responder) = sides(side, own, config.allow_loopback);
                 let strategies = strategies.and(self.strategies);
                 let told = Told {
@@ -148,6 +157,30 @@ impl Link {
                     extensions,
                 };
                 self.push_large(Large::Connect(connect));
+            }
+            RouteMessage::RoundReady(half) => self.other_ready(config, from, session, half),
+            RouteMessage::Go {
+                round,
+                hold_us,
+                requester,
+                responder,
+                sequence,
+            } => {
+                let known = self
+                    .introductions
+                    .outgoing(session)
+                    .is_some_and(|known| known.to == from);
+                if known {
+                    self.push_large(Large::Go(Go {
+                        session,
+                        round,
+                        hold_us,
+                        requester,
+                        responder,
+                        sequence,
+                        extensions: Extensions::NONE,
+                    }));
+                }
             }
             RouteMessage::Refused(reason) => {
                 if self
@@ -232,7 +265,10 @@ impl Link {
                     self.push(Action::Send(Letter::Cancelled { session }));
                 }
             }
-            RouteMessage::Refused(_) | RouteMessage::Cancel => {}
+            RouteMessage::RoundReady(_)
+            | RouteMessage::Go { .. }
+            | RouteMessage::Refused(_)
+            | RouteMessage::Cancel => {}
         }
     }
 }

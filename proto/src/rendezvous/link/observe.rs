@@ -5,8 +5,9 @@ use core::time::Duration;
 use subtle::ConstantTimeEq;
 
 use super::{Action, Letter, Link, State};
+use crate::plan::Abilities;
 use crate::rendezvous::{Observation, ServerConfig};
-use crate::wire::{DialBackOutcome, assist_mac};
+use crate::wire::{DialBackOutcome, Report, assist_mac};
 
 /// A peer is dialled back so often at most.
 const PROBE_PAUSE: Duration = Duration::from_secs(2);
@@ -39,12 +40,23 @@ impl Link {
         }
     }
 
+    /// What our peer found out about its NAT.
+    pub(super) const fn reported(&mut self, config: &ServerConfig, told: &Report<'_>) {
+        self.report = told.report;
+        self.abilities = Abilities {
+            spoof: config.spoof,
+            ..told.abilities
+        };
+    }
+
     pub(super) fn observed(&mut self, config: &ServerConfig, seen: &Observation) {
         let mac = assist_mac(&self.assist_secret, self.handle, seen.port, seen.sequence);
         let genuine = bool::from(mac.as_slice().ct_eq(&seen.mac));
         if self.state == State::Registered
             && genuine
-            && self.ports.observe(seen, same_address(config, seen.assist))
+            && self
+                .ports
+                .observe(self.now, seen, same_address(config, seen.assist))
         {
             let Observation {
                 port,
