@@ -224,7 +224,7 @@ impl Session {
 
     /// Where the step is to try many ports or many sockets: ours, if it is our
     /// part.
-    fn spray(&mut self, core: &mut Core, at: Endpoint, other: &Side) {
+    fn spray(&self, core: &mut Core, at: Endpoint, other: &Side) {
         let Some(step) = self.rounds.step().copied() else {
             return;
         };
@@ -386,7 +386,13 @@ impl Session {
                 match step.strategy {
                     Strategy::PortPrediction => Needs::Compared,
                     Strategy::Birthday => Needs::Nothing,
-                    _ => Needs::Spares,
+                    Strategy::HostCandidates
+                    | Strategy::SimultaneousOpen
+                    | Strategy::Dial
+                    | Strategy::Sequential
+                    | Strategy::LowTtl
+                    | Strategy::CraftedSynAck
+                    | Strategy::SpoofedSynAck => Needs::Spares,
                 }
             }
             Some(_) | None => Needs::Spares,
@@ -483,7 +489,7 @@ impl Session {
 
     /// The other side's first sequence number: our SYN-ACK for it goes out,
     /// unless the server sends both.
-    pub(crate) fn take_sequence(&mut self, core: &mut Core, round: u8, number: u32) {
+    pub(crate) fn take_sequence(&self, core: &mut Core, round: u8, number: u32) {
         let crafts = self
             .rounds
             .step()

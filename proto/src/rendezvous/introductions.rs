@@ -42,7 +42,6 @@ pub(super) struct Incoming {
 
 /// What is kept of an incoming session.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "boxing needs an allocator")]
 enum WaitsFor {
     /// The responder's consent; then the requester is told this.
     Consent(Told),

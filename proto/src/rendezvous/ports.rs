@@ -177,8 +177,9 @@ impl PeerPorts {
         };
         // The contact was half a round trip old when it came; the word to go, and
         // the SYN that follows it, take another whole one.
-        let travel = round_trip.saturating_add(round_trip / 2);
-        window(seen, now.since(twice.at).saturating_add(travel))
+        let age = now.since(twice.at);
+        let half = Duration::from_micros(crate::time::micros(round_trip) >> 1);
+        window(seen, age.saturating_add(round_trip).saturating_add(half))
     }
 
     /// Where a port other than the main one comes out.

@@ -35,7 +35,7 @@ impl Link {
             },
             mapped_ip: Some(self.ports.mapped_ip()),
             hosts: self.hosts.clone(),
-            host_port: first.unwrap_or(self.ports.main_port()),
+            host_port: first.unwrap_or_else(|| self.ports.main_port()),
         }
     }
 
