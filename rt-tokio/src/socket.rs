@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use proto::{Endpoint, Failure, Family};
+use proto::{Endpoint, Failure, Family, Hops};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
@@ -38,21 +38,21 @@ const BACKLOG: i32 = 1_024;
 ///
 /// The socket cannot be made or bound, or the host knows at once that the dial
 /// is in vain. Nothing is left open.
-pub(crate) fn dial(
-    local: Endpoint,
-    remote: Endpoint,
-    hop_limit: Option<u8>,
-) -> io::Result<TcpStream> {
+pub(crate) fn dial(local: Endpoint, remote: Endpoint, hops: Hops) -> io::Result<TcpStream> {
     let socket = new_socket(remote.family())?;
     share_port(&socket)?;
     socket.set_tcp_nodelay(true)?;
     socket.bind(&SockAddr::from(SocketAddr::from(local)))?;
-    let usual = hop_limit
-        .map(|limit| set_hop_limit(&socket, remote, u32::from(limit)))
+    let limited = match hops {
+        Hops::Default => None,
+        Hops::Short(limit) | Hops::Trace(limit) => Some(u32::from(limit)),
+    };
+    let usual = limited
+        .map(|limit| set_hop_limit(&socket, remote, limit))
         .transpose()?;
     let started = start_connect(&socket, remote);
     // The first SYN has left by now: connect() sends it before it returns.
-    if let Some(usual) = usual {
+    if let (Some(usual), Hops::Short(_)) = (usual, hops) {
         set_hop_limit(&socket, remote, usual)?;
     }
     started?;

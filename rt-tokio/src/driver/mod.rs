@@ -125,10 +125,12 @@ impl Driver {
                     id,
                     local,
                     remote,
-                    hop_limit,
+                    hops,
                 } => {
-                    self.sockets.dial(id, local, remote, hop_limit);
+                    self.sockets.dial(id, local, remote, hops);
                 }
+                // Not asked for: the configuration does not declare them.
+                Output::Watch { .. } | Output::Inject(_) => {}
                 Output::Read { id, exactly } => self.sockets.read(id, exactly),
                 Output::Send { id, data } => self.sockets.send(id, data),
                 Output::Close { id, how } => self.sockets.close(id, how),

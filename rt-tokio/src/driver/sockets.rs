@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use proto::{Close, Endpoint, Failure, ListenerId, SocketId};
+use proto::{Close, Endpoint, Failure, Hops, ListenerId, SocketId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
@@ -102,15 +102,9 @@ impl Sockets {
         self.listeners.remove(&id);
     }
 
-    pub(super) fn dial(
-        &mut self,
-        id: SocketId,
-        local: Endpoint,
-        remote: Endpoint,
-        hop_limit: Option<u8>,
-    ) {
+    pub(super) fn dial(&mut self, id: SocketId, local: Endpoint, remote: Endpoint, hops: Hops) {
         tracing::trace!(port = local.port, %remote, "dialling");
-        match socket::dial(local, remote, hop_limit) {
+        match socket::dial(local, remote, hops) {
             Ok(stream) => {
                 self.slots.insert(
                     id,

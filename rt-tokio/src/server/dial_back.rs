@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::wire::DialBackOutcome;
-use proto::{Endpoint, Failure, LinkHandle};
+use proto::{Endpoint, Failure, Hops, LinkHandle};
 use tokio::time::timeout;
 
 use super::Shared;
@@ -46,7 +46,7 @@ pub(super) fn start(
 
 async fn dial(local: Endpoint, to: Endpoint) -> DialBackOutcome {
     let dialled = async {
-        let stream = socket::dial(local, to, None)?;
+        let stream = socket::dial(local, to, Hops::Default)?;
         let up = std::future::poll_fn(|cx| socket::poll_connected(&stream, cx)).await;
         // Whether it came up or not, nothing is to stay of it.
         socket::reset(stream);

@@ -153,6 +153,8 @@ impl LinkTask {
                         to,
                     );
                 }
+                // Not asked for: the configuration does not allow it.
+                LinkOutput::Inject(_) => {}
                 LinkOutput::Event(event) => log(event),
                 LinkOutput::Close(how) => self.closing = Some(how),
                 LinkOutput::Wait(deadline) => {
