@@ -44,6 +44,8 @@ pub(super) fn start(
     });
 }
 
+/// Dials once. RST and ICMP can be told apart on Linux only; elsewhere an ICMP
+/// error that says "refused" counts as RST.
 async fn dial(local: Endpoint, to: Endpoint) -> DialBackOutcome {
     let dialled = async {
         let stream = socket::dial(local, to, Hops::Default)?;
@@ -55,7 +57,7 @@ async fn dial(local: Endpoint, to: Endpoint) -> DialBackOutcome {
     match timeout(DEADLINE, dialled).await {
         Ok(Ok(())) => DialBackOutcome::Connected,
         Err(_) => DialBackOutcome::Silence,
-        Ok(Err(error)) => match socket::failure(&error) {
+        Ok(Err(error)) => match error.failure() {
             Failure::Refused | Failure::Reset => DialBackOutcome::Refused,
             Failure::Unreachable => DialBackOutcome::Unreachable,
             Failure::TimedOut => DialBackOutcome::Silence,

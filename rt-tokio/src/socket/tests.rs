@@ -11,7 +11,7 @@ fn loopback(port: u16) -> Endpoint {
     Endpoint::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
-async fn connected(stream: &TcpStream) -> io::Result<()> {
+async fn connected(stream: &TcpStream) -> Result<(), DialError> {
     poll_fn(|cx| poll_connected(stream, cx)).await
 }
 
@@ -48,7 +48,7 @@ async fn a_refused_dial_is_an_error_and_never_up() {
         Ok(stream) => connected(&stream).await.unwrap_err(),
         Err(error) => error,
     };
-    assert_eq!(failure(&error), Failure::Refused);
+    assert_eq!(error.failure(), Failure::Refused);
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn the_same_four_tuple_cannot_be_dialled_twice() {
         Hops::Default,
     )
     .unwrap_err();
-    assert_eq!(failure(&again), Failure::AddressNotAvailable);
+    assert_eq!(again.failure(), Failure::AddressNotAvailable);
 }
 
 #[tokio::test]
