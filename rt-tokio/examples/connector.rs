@@ -20,9 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         (Some(server), Some(to)) => (server.parse::<ServerAddr>()?, to.parse::<PeerId>()?),
         _ => local_listener().await?,
     };
-    let config = Config::builder()
-        .allow_loopback(server.is_loopback())
-        .build()?;
+    let config = Config::builder().allow_loopback(server.is_loopback());
     let peer = Peer::builder(server, keyfile::generate()?)
         .config(config)
         .start()?;
@@ -63,7 +61,7 @@ async fn local_listener() -> Result<(ServerAddr, PeerId), Box<dyn Error>> {
         .await?;
     let addr = server.addresses()[0].clone();
     tokio::spawn(server.run(std::future::pending()));
-    let config = Config::builder().allow_loopback(true).build()?;
+    let config = Config::builder().allow_loopback(true);
     let peer = Peer::builder(addr.clone(), keyfile::generate()?)
         .config(config)
         .access(AccessPolicy::anyone())

@@ -8,7 +8,8 @@
 use std::error::Error;
 
 use tcp_punch_tokio::{
-    AccessPolicy, Bind, Config, Peer, PeerId, PunchedStream, Server, ServerAddr, keyfile,
+    AccessPolicy, Bind, Config, ConfigBuilder, Peer, PeerId, PunchedStream, Server, ServerAddr,
+    keyfile,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy, split};
 
@@ -23,9 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some(server) => server,
         None => local_server().await?,
     };
-    let config = Config::builder()
-        .allow_loopback(server.is_loopback())
-        .build()?;
+    let config = Config::builder().allow_loopback(server.is_loopback());
 
     // Who is let in: here anyone, who asks first. `AccessPolicy::only([...])`
     // names them, `AccessPolicy::ask()` leaves it to `Peer::accept_request`.
@@ -61,7 +60,7 @@ async fn echo(stream: PunchedStream) -> std::io::Result<()> {
 /// The other side, where the example runs by itself.
 async fn ask(
     server: ServerAddr,
-    config: Config,
+    config: ConfigBuilder,
     to: PeerId,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let peer = Peer::builder(server, keyfile::generate()?)

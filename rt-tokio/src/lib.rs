@@ -16,10 +16,12 @@
 //! and clocks only. Linux is what is tested. The recipes for other systems stand
 //! in `socket.rs` and have not been run.
 //!
-//! Feature `cli` builds the `tcp-punch` program.
-#![forbid(unsafe_code)]
+//! Feature `cli` builds the `tcp-punch` program, feature `raw` adds the strategies
+//! that need raw sockets.
+#![deny(unsafe_code)]
 
 mod access;
+mod builder;
 mod clock;
 mod conn;
 mod driver;
@@ -27,20 +29,26 @@ mod error;
 mod hosts;
 pub mod keyfile;
 mod peer;
+mod raw;
 mod request;
 mod server;
 mod server_addr;
 mod socket;
 mod status;
 mod stream;
+mod sys;
+#[cfg(all(test, target_os = "linux"))]
+mod testnet;
 
 use std::io;
 
 use zeroize::Zeroizing;
 
 pub use access::AccessPolicy;
+pub use builder::PeerBuilder;
 pub use error::{ConnectError, RegisterError, link_advice, session_advice};
-pub use peer::{Peer, PeerBuilder};
+pub use peer::Peer;
+pub use raw::raw_sockets;
 pub use request::Request;
 pub use server::{Bind, ParseBindError, Server, ServerBuilder, ServerError};
 pub use server_addr::{ParseServerAddrError, ServerAddr};
@@ -49,11 +57,13 @@ pub use stream::PunchedStream;
 
 pub use proto::nat::{Allocation, EarlySyn, Filtering, NatReport};
 pub use proto::noise::{Psk, PublicKey, Role, SecretKey};
+pub use proto::plan::{Abilities, MAX_STEPS};
 pub use proto::rendezvous::ServerConfigError;
+pub use proto::wire::Side;
 pub use proto::{
     Config, ConfigBuilder, ConfigError, Endpoint, Event, FailReason, Failure, LinkFailure, Mapping,
-    Misuse, ParseIdError, PeerId, SessionId, SessionOptions, Strategies, Strategy, StreamMode,
-    Tried,
+    Misuse, ParseIdError, PeerId, Plan, Reason, SessionId, SessionOptions, Step, Strategies,
+    Strategy, StreamMode, Tried,
 };
 
 /// 32 bytes of the operating system's generator.

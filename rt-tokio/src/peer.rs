@@ -1,103 +1,20 @@
 //! A peer: registered at a server, asks for streams and is asked for them.
 
 use std::fmt;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::noise::SecretKey;
-use proto::{Config, Endpoint, PeerId, SessionOptions};
+use proto::{Endpoint, PeerId, SessionOptions, Strategies};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::access::AccessPolicy;
-use crate::driver::{Connect, Driver, Machine, Outlets};
+use crate::builder::PeerBuilder;
+use crate::driver::Connect;
 use crate::error::{ConnectError, RegisterError};
-use crate::random_seed;
 use crate::request::Request;
 use crate::server_addr::ServerAddr;
 use crate::status::{Events, LinkStatus, Stamped};
 use crate::stream::PunchedStream;
-
-/// Streams and requests that wait for the application. More are turned away: an
-/// application that does not take them does not want them.
-const BACKLOG: usize = 32;
-
-/// Events that wait for a reader before the oldest are lost. One session makes
-/// about ten, and up to 64 more where every dial is refused.
-const EVENTS: usize = 1_024;
-
-/// What is known before a peer starts.
-#[derive(Clone, Debug)]
-#[must_use = "a builder does nothing before `start`"]
-pub struct PeerBuilder {
-    server: ServerAddr,
-    secret: SecretKey,
-    config: Config,
-    access: AccessPolicy,
-}
-
-impl PeerBuilder {
-    /// Limits and habits. Default: those of [`Config::default`].
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Who may get a stream to us. Default: nobody.
-    pub fn access(mut self, access: AccessPolicy) -> Self {
-        self.access = access;
-        self
-    }
-
-    /// Starts the peer on the tokio runtime that this is called in. It begins to
-    /// register at once and goes on until it is shut down or its last handle is
-    /// dropped.
-    ///
-    /// # Errors
-    ///
-    /// The system has no randomness to give.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime, or in one without time and I/O.
-    pub fn start(self) -> io::Result<Peer> {
-        let Self {
-            server,
-            secret,
-            config,
-            access,
-        } = self;
-        let seed = random_seed()?;
-        let machine = Box::new(Machine::new(config, access, secret, server.key(), *seed));
-        let id = machine.id();
-        let (wanted, waiting) = mpsc::channel(BACKLOG);
-        let stop = CancellationToken::new();
-        let (link, link_status) = watch::channel(LinkStatus::Connecting);
-        let (events, first_events) = broadcast::channel(EVENTS);
-        let (incoming, streams) = mpsc::channel(BACKLOG);
-        let (requests, asked) = mpsc::channel(BACKLOG);
-        let outlets = Outlets {
-            link,
-            events,
-            incoming,
-            requests,
-        };
-        let later_events = first_events.resubscribe();
-        tokio::spawn(Driver::new(machine, server, waiting, stop.clone(), outlets));
-        Ok(Peer {
-            shared: Arc::new(Shared {
-                id,
-                wanted,
-                stop,
-                link: link_status,
-                incoming: tokio::sync::Mutex::new(streams),
-                requests: tokio::sync::Mutex::new(asked),
-                first_events: Mutex::new(Some(first_events)),
-                later_events,
-            }),
-        })
-    }
-}
 
 /// A running peer. Clones are handles to the same one; it stops with the last of
 /// them. Streams that it gave live on without it.
@@ -120,28 +37,25 @@ pub struct Peer {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    id: PeerId,
-    wanted: mpsc::Sender<Connect>,
-    stop: CancellationToken,
-    link: watch::Receiver<LinkStatus>,
-    incoming: tokio::sync::Mutex<mpsc::Receiver<PunchedStream>>,
-    requests: tokio::sync::Mutex<mpsc::Receiver<Request>>,
+pub(crate) struct Shared {
+    pub(crate) id: PeerId,
+    /// What sessions may use that are asked for without options.
+    pub(crate) strategies: Strategies,
+    pub(crate) wanted: mpsc::Sender<Connect>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) link: watch::Receiver<LinkStatus>,
+    pub(crate) incoming: tokio::sync::Mutex<mpsc::Receiver<PunchedStream>>,
+    pub(crate) requests: tokio::sync::Mutex<mpsc::Receiver<Request>>,
     /// Has everything since the start; given to the first who asks.
-    first_events: Mutex<Option<broadcast::Receiver<Stamped>>>,
+    pub(crate) first_events: Mutex<Option<broadcast::Receiver<Stamped>>>,
     /// Only to make further receivers of.
-    later_events: broadcast::Receiver<Stamped>,
+    pub(crate) later_events: broadcast::Receiver<Stamped>,
 }
 
 impl Peer {
     /// A peer that will register at this server, under the id of this key.
     pub fn builder(server: ServerAddr, secret: SecretKey) -> PeerBuilder {
-        PeerBuilder {
-            server,
-            secret,
-            config: Config::default(),
-            access: AccessPolicy::nobody(),
-        }
+        PeerBuilder::new(server, secret)
     }
 
     /// The own id.
@@ -192,8 +106,15 @@ impl Peer {
             .unwrap_or(RegisterError::Stopped)
     }
 
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
     /// Asks for a stream to another peer, with the options of
-    /// [`SessionOptions::default`].
+    /// [`SessionOptions::default`] and the strategies that the peer was built
+    /// with.
     ///
     /// # Errors
     ///
@@ -203,12 +124,19 @@ impl Peer {
     ///
     /// That of [`connect_with`](Self::connect_with).
     pub async fn connect(&self, peer: PeerId) -> Result<PunchedStream, ConnectError> {
-        self.connect_with(peer, SessionOptions::default()).await
+        let options = SessionOptions {
+            strategies: self.shared.strategies,
+            ..SessionOptions::default()
+        };
+        self.connect_with(peer, options).await
     }
 
     /// Asks for a stream to another peer. Several can be under way at once, to
     /// the same peer too: ten are sure to find their ports and their place at
     /// the server, more may fail with `NoPort` or `Busy`.
+    ///
+    /// The strategies are those of the options alone, not those that the peer was
+    /// built with.
     ///
     /// # Errors
     ///

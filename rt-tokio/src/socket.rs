@@ -15,15 +15,18 @@
 //! | Solaris, illumos | SO_REUSEADDR | no |
 //! | Windows | SO_REUSEADDR, which there means what SO_REUSEPORT means elsewhere | no |
 
+use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use proto::{Endpoint, Failure, Family};
+use proto::{Endpoint, Failure, Family, Hops};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::sys::{self, IcmpError};
 
 /// Connections that wait to be accepted. A punch needs a handful, a server many
 /// at once when its peers come back after a restart; Linux caps it at
@@ -32,31 +35,92 @@ const BACKLOG: i32 = 1_024;
 
 /// Starts to dial `remote` from `local`, and from no other port.
 ///
-/// The caller waits with [`poll_connected`].
+/// The caller waits with [`poll_connected`]. An IPv6 dial with [`Hops::Short`]
+/// hears nothing until the caller lets it with [`hear_again`].
 ///
 /// # Errors
 ///
 /// The socket cannot be made or bound, or the host knows at once that the dial
 /// is in vain. Nothing is left open.
-pub(crate) fn dial(
-    local: Endpoint,
-    remote: Endpoint,
-    hop_limit: Option<u8>,
-) -> io::Result<TcpStream> {
-    let socket = new_socket(remote.family())?;
+pub(crate) fn dial(local: Endpoint, remote: Endpoint, hops: Hops) -> Result<TcpStream, DialError> {
+    let family = remote.family();
+    let socket = new_socket(family)?;
     share_port(&socket)?;
     socket.set_tcp_nodelay(true)?;
     socket.bind(&SockAddr::from(SocketAddr::from(local)))?;
-    let usual = hop_limit
-        .map(|limit| set_hop_limit(&socket, remote, u32::from(limit)))
-        .transpose()?;
+    sys::tell_icmp(&socket, family, true)?;
+    let usual = match hops {
+        Hops::Default => None,
+        Hops::Short(limit) => {
+            sys::ignore_expired(&socket, family)?;
+            Some(set_hop_limit(&socket, family, u32::from(limit))?)
+        }
+        Hops::Trace(limit) => {
+            set_hop_limit(&socket, family, u32::from(limit))?;
+            None
+        }
+    };
     let started = start_connect(&socket, remote);
     // The first SYN has left by now: connect() sends it before it returns.
     if let Some(usual) = usual {
-        set_hop_limit(&socket, remote, usual)?;
+        set_hop_limit(&socket, family, usual)?;
     }
-    started?;
-    TcpStream::from_std(socket.into())
+    if let Err(error) = started {
+        return Err(DialError::new(&socket, error));
+    }
+    Ok(TcpStream::from_std(socket.into())?)
+}
+
+/// Lets a dial with [`Hops::Short`] hear everything again.
+///
+/// For IPv4 that is of no use before it is connected: what is ignored is no more
+/// than the news that its SYN has expired. An IPv6 one hears nothing at all.
+pub(crate) fn hear_again(stream: &TcpStream, family: Family) {
+    // It can hear already, if it cannot be told to.
+    let _ = sys::heed_expired(stream, family);
+}
+
+/// Why a dial did not come up.
+#[derive(Debug)]
+pub(crate) struct DialError {
+    error: io::Error,
+    /// What ICMP said, if it was that.
+    icmp: Option<IcmpError>,
+}
+
+impl DialError {
+    fn new(socket: &impl sys::Handle, error: io::Error) -> Self {
+        Self {
+            error,
+            icmp: sys::take_icmp_error(socket),
+        }
+    }
+
+    /// What the machines call it. Where a RST and ICMP give the same error
+    /// number, the error queue told them apart.
+    pub(crate) fn failure(&self) -> Failure {
+        match self.icmp {
+            Some(_) => Failure::Unreachable,
+            None => failure(&self.error),
+        }
+    }
+
+    /// The router where the hop limit was exceeded, if that is why.
+    pub(crate) fn expired_at(&self) -> Option<IpAddr> {
+        self.icmp.and_then(|icmp| icmp.expired_at)
+    }
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        Self { error, icmp: None }
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
 }
 
 /// Listens on a port that is dialled from as well.
@@ -126,9 +190,13 @@ pub(crate) fn warn_of_pause(error: &io::Error) {
 /// Writability alone proves nothing: a socket whose connect failed is writable
 /// too, sometimes with its error already taken. So: error first, then the peer
 /// address, and only with both right it is up.
-pub(crate) fn poll_connected(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+pub(crate) fn poll_connected(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), DialError>> {
     loop {
-        ready!(stream.poll_write_ready(cx))?;
+        ready!(stream.poll_write_ready(cx)).map_err(DialError::from)?;
+        let mut icmp = None;
         let checked = stream.try_io(Interest::WRITABLE, || {
             if let Some(error) = stream.take_error()? {
                 return Err(error);
@@ -142,16 +210,41 @@ pub(crate) fn poll_connected(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<i
                         io::ErrorKind::NotConnected | io::ErrorKind::InvalidInput
                     ) =>
                 {
-                    Err(io::ErrorKind::WouldBlock.into())
+                    // An ICMP error that came while a call held the socket ended
+                    // up in the queue and nowhere else. There it makes the socket
+                    // writable for ever, so it has to count like any other.
+                    icmp = sys::take_icmp_error(stream);
+                    Err(match icmp {
+                        Some(_) => io::ErrorKind::HostUnreachable.into(),
+                        None => io::ErrorKind::WouldBlock.into(),
+                    })
                 }
                 other => other.map(drop),
             }
         });
-        match checked {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            other => return Poll::Ready(other),
-        }
+        return Poll::Ready(match checked {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) if icmp.is_some() => Err(DialError { error, icmp }),
+            Err(error) => Err(DialError::new(stream, error)),
+            Ok(()) => {
+                settle(stream);
+                Ok(())
+            }
+        });
     }
+}
+
+/// Makes an ordinary connection of a dial that is up.
+fn settle(stream: &TcpStream) {
+    let Ok(local) = stream.local_addr() else {
+        // Gone already; whoever uses it will see.
+        return;
+    };
+    let family = Endpoint::from(local).family();
+    hear_again(stream, family);
+    // From here on an ICMP error shall delay, not end it.
+    let _ = sys::tell_icmp(stream, family, false);
+    while sys::take_icmp_error(stream).is_some() {}
 }
 
 /// Makes the close of this stream a RST: NATs drop their entry, nothing stays.
@@ -259,8 +352,8 @@ fn survive_time_wait(_: &Socket) -> io::Result<()> {
 }
 
 /// Sets the hop limit; gives the one that was set before.
-fn set_hop_limit(socket: &Socket, remote: Endpoint, limit: u32) -> io::Result<u32> {
-    match remote.family() {
+fn set_hop_limit(socket: &Socket, family: Family, limit: u32) -> io::Result<u32> {
+    match family {
         Family::V4 => {
             let usual = socket.ttl_v4()?;
             socket.set_ttl_v4(limit)?;

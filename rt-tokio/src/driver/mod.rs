@@ -3,9 +3,13 @@
 //! It owns the machine and every socket, and knows nothing of the protocol: it
 //! does what the outputs say and reports what came of it.
 
+mod listeners;
 mod lookup;
+mod ready;
 mod sessions;
 mod sockets;
+#[cfg(all(test, target_os = "linux"))]
+mod sockets_tests;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -22,6 +26,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::access::AccessPolicy;
 use crate::clock::Clock;
 use crate::hosts::own_addresses;
+use crate::raw::Raw;
 use crate::server_addr::ServerAddr;
 
 pub(crate) use sessions::{Connect, Outlets, Reply};
@@ -71,6 +76,7 @@ impl Driver {
     pub(crate) fn new(
         machine: Box<Machine>,
         server: ServerAddr,
+        raw: Option<Raw>,
         requests: mpsc::Receiver<Connect>,
         stop: CancellationToken,
         outlets: Outlets,
@@ -80,7 +86,7 @@ impl Driver {
         let mut driver = Self {
             machine,
             clock,
-            sockets: Sockets::default(),
+            sockets: Sockets::new(raw),
             lookups: Lookups::new(server),
             sessions: Sessions::new(outlets),
             requests,
@@ -125,10 +131,12 @@ impl Driver {
                     id,
                     local,
                     remote,
-                    hop_limit,
+                    hops,
                 } => {
-                    self.sockets.dial(id, local, remote, hop_limit);
+                    self.sockets.dial(id, local, remote, hops);
                 }
+                Output::Watch { id } => self.sockets.watch(id),
+                Output::Inject(segment) => self.sockets.inject(&segment),
                 Output::Read { id, exactly } => self.sockets.read(id, exactly),
                 Output::Send { id, data } => self.sockets.send(id, data),
                 Output::Close { id, how } => self.sockets.close(id, how),
@@ -213,6 +221,8 @@ impl Driver {
                 Happening::DialFailed { id, failure } => {
                     self.input(Input::DialFailed { id, failure })
                 }
+                Happening::Expired { id, hop } => self.input(Input::Expired { id, hop }),
+                Happening::Sequence { id, number } => self.input(Input::Sequence { id, number }),
                 Happening::Accepted {
                     listener,
                     stream,

@@ -3,23 +3,24 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use proto::{Close, Endpoint, Failure, ListenerId, SocketId};
-use tokio::net::{TcpListener, TcpStream};
+use proto::{Close, Endpoint, Failure, Family, Hops, ListenerId, Segment, SocketId};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
 
+use super::listeners::Listeners;
+use super::ready::Ready;
 use crate::conn::Conn;
-use crate::socket;
+use crate::raw::Raw;
+use crate::socket::{self, DialError};
 
-/// Most connections that one listener brings before the others have their turn.
-const MAX_ACCEPTS: usize = 16;
-
-/// How long nothing is accepted after the system said that it cannot: the
-/// connection stays in the backlog, and asking again at once would spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long an IPv6 dial whose SYN is to die on the way hears nothing: routers of
+/// the first few hops have answered by then, and what it misses of the other side
+/// is repeated.
+const DEAFNESS: Duration = Duration::from_millis(50);
 
 /// What happened, in owned form.
 #[derive(Debug)]
@@ -39,6 +40,14 @@ pub(super) enum Happening {
     DialFailed {
         id: SocketId,
         failure: Failure,
+    },
+    Expired {
+        id: SocketId,
+        hop: std::net::IpAddr,
+    },
+    Sequence {
+        id: SocketId,
+        number: u32,
     },
     Accepted {
         listener: ListenerId,
@@ -61,90 +70,104 @@ pub(super) enum Happening {
 struct Slot {
     conn: Conn,
     is_up: bool,
+    hops: Hops,
+    waker: Waker,
 }
 
-/// Ordered by id, so that what happened at one moment is told in the order in
-/// which the machine asked for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sockets {
     slots: BTreeMap<SocketId, Slot>,
-    listeners: BTreeMap<ListenerId, TcpListener>,
+    /// Those of them that want to be polled.
+    ready: Ready,
+    listeners: Listeners,
+    raw: Option<Raw>,
     /// Outcomes that were known at once; they wait for the drain to end.
     known: VecDeque<Happening>,
     /// Connections that are being closed in order.
     closing: JoinSet<()>,
-    /// Nothing is accepted before this is over.
-    accept_pause: Option<Pin<Box<Sleep>>>,
+    /// Dials that hear nothing, and when each may again; the earliest first.
+    deaf: VecDeque<(SocketId, Pin<Box<Sleep>>)>,
 }
 
 impl Sockets {
+    /// With `raw`, first sequence numbers can be watched and segments sent.
+    pub(super) fn new(raw: Option<Raw>) -> Self {
+        Self {
+            slots: BTreeMap::new(),
+            ready: Ready::default(),
+            listeners: Listeners::default(),
+            raw,
+            known: VecDeque::new(),
+            closing: JoinSet::new(),
+            deaf: VecDeque::new(),
+        }
+    }
+
     pub(super) fn listen(&mut self, id: ListenerId, local: Endpoint) {
-        let made = socket::listen_shared(local).and_then(|listener| {
-            let local = Endpoint::from(listener.local_addr()?);
-            Ok((listener, local))
-        });
-        self.known.push_back(match made {
-            Ok((listener, local)) => {
-                self.listeners.insert(id, listener);
-                Happening::Listening { id, local }
-            }
-            Err(error) => {
-                tracing::debug!(%local, %error, "cannot listen");
-                Happening::ListenFailed {
-                    id,
-                    failure: socket::failure(&error),
-                }
-            }
-        });
+        let outcome = self.listeners.listen(id, local);
+        self.known.push_back(outcome);
     }
 
     pub(super) fn unlisten(&mut self, id: ListenerId) {
-        self.listeners.remove(&id);
+        self.listeners.unlisten(id);
     }
 
-    pub(super) fn dial(
-        &mut self,
-        id: SocketId,
-        local: Endpoint,
-        remote: Endpoint,
-        hop_limit: Option<u8>,
-    ) {
-        tracing::trace!(port = local.port, %remote, "dialling");
-        match socket::dial(local, remote, hop_limit) {
+    /// Where raw sockets were not declared nobody asks.
+    pub(super) fn watch(&mut self, id: SocketId) {
+        if let Some(raw) = &mut self.raw {
+            raw.watch(id);
+        }
+    }
+
+    /// As [`watch`](Self::watch).
+    pub(super) fn inject(&self, segment: &Segment) {
+        if let Some(raw) = &self.raw
+            && let Err(error) = raw.inject(segment)
+        {
+            tracing::debug!(remote = %segment.remote, %error, "a segment could not be sent");
+        }
+    }
+
+    pub(super) fn dial(&mut self, id: SocketId, local: Endpoint, remote: Endpoint, hops: Hops) {
+        tracing::trace!(port = local.port, %remote, ?hops, "dialling");
+        match socket::dial(local, remote, hops) {
             Ok(stream) => {
-                self.slots.insert(
-                    id,
-                    Slot {
-                        conn: Conn::new(stream),
-                        is_up: false,
-                    },
-                );
+                if let (Some(raw), Ok(local)) = (&mut self.raw, stream.local_addr()) {
+                    raw.dialled(id, local.into(), remote);
+                }
+                if matches!(hops, Hops::Short(_)) && remote.family() == Family::V6 {
+                    self.deaf.push_back((id, Box::pin(sleep(DEAFNESS))));
+                }
+                self.insert(id, stream, hops, false);
             }
             Err(error) => {
                 tracing::debug!(port = local.port, %remote, %error, "dial failed at once");
-                self.known.push_back(Happening::DialFailed {
-                    id,
-                    failure: socket::failure(&error),
-                });
+                self.known.push_back(not_up(id, hops, &error));
             }
         }
     }
 
     /// Takes in an accepted connection.
     pub(super) fn adopt(&mut self, id: SocketId, stream: TcpStream) {
-        self.slots.insert(
-            id,
-            Slot {
-                conn: Conn::new(stream),
-                is_up: true,
-            },
-        );
+        self.insert(id, stream, Hops::Default, true);
+    }
+
+    fn insert(&mut self, id: SocketId, stream: TcpStream, hops: Hops, is_up: bool) {
+        let slot = Slot {
+            conn: Conn::new(stream),
+            is_up,
+            hops,
+            waker: self.ready.waker(id),
+        };
+        self.slots.insert(id, slot);
+        self.ready.add(id);
     }
 
     /// Nothing for a socket that has ended: the machine is about to hear of it.
     pub(super) fn read(&mut self, id: SocketId, exactly: usize) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.conn.read(exactly);
+            self.ready.add(id);
         }
     }
 
@@ -152,10 +175,15 @@ impl Sockets {
     pub(super) fn send(&mut self, id: SocketId, data: &[u8]) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.conn.send(data);
+            self.ready.add(id);
         }
     }
 
+    /// Nothing for a socket that has ended, as above.
     pub(super) fn close(&mut self, id: SocketId, how: Close) {
+        if let Some(raw) = &mut self.raw {
+            raw.forget(id);
+        }
         match (self.slots.remove(&id), how) {
             (None, _) => {}
             // A pending dial has nobody to tell: closing it sends nothing.
@@ -176,8 +204,14 @@ impl Sockets {
     /// socket; none, and the task will be woken when something does.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> VecDeque<Happening> {
         let mut happened = std::mem::take(&mut self.known);
+        self.poll_deaf(cx);
+        if let Some(raw) = &mut self.raw {
+            while let Poll::Ready((id, number)) = raw.poll(cx) {
+                happened.push_back(Happening::Sequence { id, number });
+            }
+        }
         self.poll_slots(cx, &mut happened);
-        self.poll_listeners(cx, &mut happened);
+        self.listeners.poll(cx, &mut happened);
         happened
     }
 
@@ -187,79 +221,62 @@ impl Sockets {
         Poll::Ready(())
     }
 
-    fn poll_slots(&mut self, cx: &mut Context<'_>, happened: &mut VecDeque<Happening>) {
-        self.slots.retain(|&id, slot| {
-            let outcome = if slot.is_up {
-                slot.poll_up(id, cx)
-            } else {
-                slot.poll_dial(id, cx)
+    fn poll_slots(&mut self, cx: &Context<'_>, happened: &mut VecDeque<Happening>) {
+        for id in self.ready.take(cx) {
+            let Some(slot) = self.slots.get_mut(&id) else {
+                continue;
             };
-            let Poll::Ready(outcome) = outcome else {
-                return true;
+            let Poll::Ready(outcome) = slot.poll(id) else {
+                continue;
             };
-            let is_over = matches!(
+            if matches!(
                 outcome,
-                Happening::DialFailed { .. } | Happening::Ended { .. }
-            );
+                Happening::Connected { .. } | Happening::Received { .. }
+            ) {
+                // There may be more of it.
+                self.ready.add(id);
+            } else {
+                self.slots.remove(&id);
+                if let Some(raw) = &mut self.raw {
+                    raw.forget(id);
+                }
+            }
             happened.push_back(outcome);
-            !is_over
-        });
+        }
     }
 
-    fn poll_listeners(&mut self, cx: &mut Context<'_>, happened: &mut VecDeque<Happening>) {
-        if let Some(pause) = &mut self.accept_pause {
+    fn poll_deaf(&mut self, cx: &mut Context<'_>) {
+        while let Some((id, pause)) = self.deaf.front_mut() {
             if pause.as_mut().poll(cx).is_pending() {
                 return;
             }
-            self.accept_pause = None;
-        }
-        for (&listener, socket) in &self.listeners {
-            for _ in 0..MAX_ACCEPTS {
-                let accepted = match socket.poll_accept(cx) {
-                    Poll::Ready(accepted) => accepted,
-                    Poll::Pending => break,
-                };
-                let (stream, remote) = match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) if socket::is_of_one_connection(&error) => {
-                        tracing::debug!(%error, "accept failed");
-                        // Nothing happened that would bring another round, and
-                        // the listener has not registered the task.
-                        cx.waker().wake_by_ref();
-                        continue;
-                    }
-                    Err(error) => {
-                        socket::warn_of_pause(&error);
-                        let mut pause = Box::pin(sleep(ACCEPT_PAUSE));
-                        // Registers the waker; it cannot be over yet.
-                        let _ = pause.as_mut().poll(cx);
-                        self.accept_pause = Some(pause);
-                        return;
-                    }
-                };
-                let prepared = socket::prepare_accepted(&stream)
-                    .and_then(|()| stream.local_addr().map(Endpoint::from));
-                match prepared {
-                    Ok(local) => happened.push_back(Happening::Accepted {
-                        listener,
-                        stream,
-                        local,
-                        remote: remote.into(),
-                    }),
-                    Err(error) => {
-                        tracing::debug!(%error, "it went away as soon as it was accepted");
-                        cx.waker().wake_by_ref();
-                    }
-                }
+            if let Some(slot) = self.slots.get(id) {
+                socket::hear_again(slot.conn.stream(), Family::V6);
             }
+            self.deaf.pop_front();
         }
     }
 }
 
+/// What the machine is told of a dial that did not come up.
+fn not_up(id: SocketId, hops: Hops, error: &DialError) -> Happening {
+    match (hops, error.expired_at()) {
+        (Hops::Trace(_), Some(hop)) => Happening::Expired { id, hop },
+        _ => Happening::DialFailed {
+            id,
+            failure: error.failure(),
+        },
+    }
+}
+
 impl Slot {
-    fn poll_dial(&mut self, id: SocketId, cx: &mut Context<'_>) -> Poll<Happening> {
-        socket::poll_connected(self.conn.stream(), cx).map(|connected| {
-            match connected.and_then(|()| self.conn.stream().local_addr()) {
+    fn poll(&mut self, id: SocketId) -> Poll<Happening> {
+        let cx = &mut Context::from_waker(&self.waker);
+        if !self.is_up {
+            let connected = ready!(socket::poll_connected(self.conn.stream(), cx));
+            let local =
+                connected.and_then(|()| self.conn.stream().local_addr().map_err(DialError::from));
+            return Poll::Ready(match local {
                 Ok(local) => {
                     self.is_up = true;
                     Happening::Connected {
@@ -267,15 +284,9 @@ impl Slot {
                         local: local.into(),
                     }
                 }
-                Err(error) => Happening::DialFailed {
-                    id,
-                    failure: socket::failure(&error),
-                },
-            }
-        })
-    }
-
-    fn poll_up(&mut self, id: SocketId, cx: &mut Context<'_>) -> Poll<Happening> {
+                Err(error) => not_up(id, self.hops, &error),
+            });
+        }
         self.conn.poll(cx).map(|outcome| match outcome {
             Ok(data) => Happening::Received { id, data },
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::wire::DialBackOutcome;
-use proto::{Endpoint, Failure, LinkHandle};
+use proto::{Endpoint, Failure, Hops, LinkHandle};
 use tokio::time::timeout;
 
 use super::Shared;
@@ -44,9 +44,11 @@ pub(super) fn start(
     });
 }
 
+/// Dials once. RST and ICMP can be told apart on Linux only; elsewhere an ICMP
+/// error that says "refused" counts as RST.
 async fn dial(local: Endpoint, to: Endpoint) -> DialBackOutcome {
     let dialled = async {
-        let stream = socket::dial(local, to, None)?;
+        let stream = socket::dial(local, to, Hops::Default)?;
         let up = std::future::poll_fn(|cx| socket::poll_connected(&stream, cx)).await;
         // Whether it came up or not, nothing is to stay of it.
         socket::reset(stream);
@@ -55,7 +57,7 @@ async fn dial(local: Endpoint, to: Endpoint) -> DialBackOutcome {
     match timeout(DEADLINE, dialled).await {
         Ok(Ok(())) => DialBackOutcome::Connected,
         Err(_) => DialBackOutcome::Silence,
-        Ok(Err(error)) => match socket::failure(&error) {
+        Ok(Err(error)) => match error.failure() {
             Failure::Refused | Failure::Reset => DialBackOutcome::Refused,
             Failure::Unreachable => DialBackOutcome::Unreachable,
             Failure::TimedOut => DialBackOutcome::Silence,

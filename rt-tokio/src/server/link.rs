@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use proto::rendezvous::{Link, LinkEvent, LinkInput, LinkOutput};
 use proto::wire::MAX_FRAME;
-use proto::{Close, Endpoint, Family, Instant, LinkHandle, PeerId};
+use proto::{Close, Endpoint, Family, Instant, LinkHandle, PeerId, Segment};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Sleep;
@@ -153,6 +153,7 @@ impl LinkTask {
                         to,
                     );
                 }
+                LinkOutput::Inject(segment) => inject(&shared, &segment),
                 LinkOutput::Event(event) => log(event),
                 LinkOutput::Close(how) => self.closing = Some(how),
                 LinkOutput::Wait(deadline) => {
@@ -271,6 +272,15 @@ impl Future for LinkTask {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+/// Nobody asks where it was not allowed.
+fn inject(shared: &Shared, segment: &Segment) {
+    if let Some(injector) = &shared.injector
+        && let Err(error) = injector.send(segment)
+    {
+        tracing::warn!(%error, "a segment could not be sent in a peer's name");
     }
 }
 

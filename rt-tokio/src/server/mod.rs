@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::raw::Injector;
 use crate::server_addr::ServerAddr;
 use crate::socket;
 
@@ -54,6 +55,7 @@ pub struct ServerBuilder {
     token: Option<Vec<u8>>,
     keep_alive: Option<Duration>,
     allow_loopback: bool,
+    spoof: bool,
     max_connections: usize,
     max_per_address: usize,
 }
@@ -91,6 +93,16 @@ impl ServerBuilder {
         self
     }
 
+    /// Sends SYN-ACKs in the names of two peers that both ask for it (strategy
+    /// `spoofed-syn-ack`). A strategy for labs: it works only where the network
+    /// lets this host send from addresses that are not its own, which decent ones
+    /// do not (BCP 38). Needs a program built with feature `raw`, Linux, and
+    /// CAP_NET_RAW. Default: no.
+    pub const fn spoof(mut self, spoof: bool) -> Self {
+        self.spoof = spoof;
+        self
+    }
+
     /// Most connections of all kinds, in total and from one address (an IPv6 one
     /// counts as its /64). Default: 100,000 and 1,024.
     pub const fn max_connections(mut self, total: usize, per_address: usize) -> Self {
@@ -123,6 +135,11 @@ impl ServerBuilder {
         if self.assists.is_empty() {
             return Err(ServerError::NoAssist);
         }
+        let injector = if self.spoof {
+            Some(Injector::open().map_err(ServerError::Spoof)?)
+        } else {
+            None
+        };
         let mains = bind_all(&self.mains)?;
         let assists = bind_all(&self.assists)?;
 
@@ -152,6 +169,7 @@ impl ServerBuilder {
         let key = self.secret.public();
         let mut config = ServerConfig::new(self.secret)
             .allow_loopback(self.allow_loopback)
+            .spoof(injector.is_some())
             .assists(&assist_ends)
             .map_err(ServerError::Config)?;
         if let Some(token) = &self.token {
@@ -182,6 +200,7 @@ impl ServerBuilder {
                 next_epoch: AtomicU64::new(1),
                 addresses,
                 dial_backs: Arc::new(Semaphore::new(dial_back::MAX_AT_ONCE)),
+                injector,
             }),
         })
     }
@@ -220,6 +239,8 @@ struct Shared {
     /// Addresses that ports are bound to, for dialling back.
     addresses: Vec<IpAddr>,
     dial_backs: Arc<Semaphore>,
+    /// Where segments may be sent in others' names.
+    injector: Option<Injector>,
 }
 
 /// A rendezvous server, bound. It introduces peers to each other and never
@@ -258,6 +279,7 @@ impl Server {
             token: None,
             keep_alive: None,
             allow_loopback: false,
+            spoof: false,
             max_connections: MAX_CONNECTIONS,
             max_per_address: MAX_PER_ADDRESS,
         }
@@ -332,6 +354,8 @@ pub enum ServerError {
     /// Peers cannot dial what this port is bound to, and no other address of
     /// this host is known to be better.
     NotDiallable(SocketAddr),
+    /// Sending from addresses that are not its own was asked for and cannot be.
+    Spoof(io::Error),
     /// A rule of the machines was broken.
     Config(ServerConfigError),
 }
@@ -355,6 +379,11 @@ impl fmt::Display for ServerError {
                 "{local} is no address that peers could dial, and this host has none that is surely \
                  right: add it as {local}=ADDRESS:PORT"
             ),
+            Self::Spoof(error) => write!(
+                f,
+                "segments cannot be sent in others' names: {error}; build with feature `raw` and give \
+                 the process CAP_NET_RAW, or do without"
+            ),
             Self::Config(error) => error.fmt(f),
         }
     }
@@ -363,7 +392,7 @@ impl fmt::Display for ServerError {
 impl std::error::Error for ServerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Bind(_, error) => Some(error),
+            Self::Bind(_, error) | Self::Spoof(error) => Some(error),
             Self::Config(error) => Some(error),
             Self::NoMain | Self::NoAssist | Self::NotDiallable(_) => None,
         }

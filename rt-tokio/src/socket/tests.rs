@@ -11,7 +11,7 @@ fn loopback(port: u16) -> Endpoint {
     Endpoint::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
-async fn connected(stream: &TcpStream) -> io::Result<()> {
+async fn connected(stream: &TcpStream) -> Result<(), DialError> {
     poll_fn(|cx| poll_connected(stream, cx)).await
 }
 
@@ -22,13 +22,18 @@ async fn one_port_listens_and_dials_at_once() {
     let server = listen_alone(loopback(0)).unwrap();
     let remote = Endpoint::from(server.local_addr().unwrap());
 
-    let dialled = dial(Endpoint::unspecified(Family::V4, port), remote, None).unwrap();
+    let dialled = dial(
+        Endpoint::unspecified(Family::V4, port),
+        remote,
+        Hops::Default,
+    )
+    .unwrap();
     connected(&dialled).await.unwrap();
     let (_, from) = server.accept().await.unwrap();
     assert_eq!(from.port(), port);
 
     // And somebody can reach the listener meanwhile.
-    let visitor = dial(ANY, loopback(port), None).unwrap();
+    let visitor = dial(ANY, loopback(port), Hops::Default).unwrap();
     connected(&visitor).await.unwrap();
     listener.accept().await.unwrap();
 }
@@ -39,21 +44,26 @@ async fn a_refused_dial_is_an_error_and_never_up() {
         let gone = listen_alone(loopback(0)).unwrap();
         gone.local_addr().unwrap().port()
     };
-    let error = match dial(ANY, loopback(port), None) {
+    let error = match dial(ANY, loopback(port), Hops::Default) {
         Ok(stream) => connected(&stream).await.unwrap_err(),
         Err(error) => error,
     };
-    assert_eq!(failure(&error), Failure::Refused);
+    assert_eq!(error.failure(), Failure::Refused);
 }
 
 #[tokio::test]
 async fn the_same_four_tuple_cannot_be_dialled_twice() {
     let server = listen_alone(loopback(0)).unwrap();
     let remote = Endpoint::from(server.local_addr().unwrap());
-    let first = dial(ANY, remote, None).unwrap();
+    let first = dial(ANY, remote, Hops::Default).unwrap();
     connected(&first).await.unwrap();
-    let again = dial(Endpoint::from(first.local_addr().unwrap()), remote, None).unwrap_err();
-    assert_eq!(failure(&again), Failure::AddressNotAvailable);
+    let again = dial(
+        Endpoint::from(first.local_addr().unwrap()),
+        remote,
+        Hops::Default,
+    )
+    .unwrap_err();
+    assert_eq!(again.failure(), Failure::AddressNotAvailable);
 }
 
 #[tokio::test]
@@ -74,8 +84,8 @@ async fn a_server_port_is_shared_with_nobody() {
 async fn the_hop_limit_is_for_the_first_syn_only() {
     let server = listen_alone(loopback(0)).unwrap();
     let remote = Endpoint::from(server.local_addr().unwrap());
-    let usual = dial(ANY, remote, None).unwrap().ttl().unwrap();
-    let limited = dial(ANY, remote, Some(7)).unwrap();
+    let usual = dial(ANY, remote, Hops::Default).unwrap().ttl().unwrap();
+    let limited = dial(ANY, remote, Hops::Short(7)).unwrap();
     assert_eq!(limited.ttl().unwrap(), usual);
     connected(&limited).await.unwrap();
 }
@@ -83,7 +93,12 @@ async fn the_hop_limit_is_for_the_first_syn_only() {
 #[tokio::test]
 async fn a_reset_is_seen_as_one() {
     let server = listen_alone(loopback(0)).unwrap();
-    let mut client = dial(ANY, Endpoint::from(server.local_addr().unwrap()), None).unwrap();
+    let mut client = dial(
+        ANY,
+        Endpoint::from(server.local_addr().unwrap()),
+        Hops::Default,
+    )
+    .unwrap();
     connected(&client).await.unwrap();
     let (accepted, _) = server.accept().await.unwrap();
     reset(accepted);
@@ -94,7 +109,12 @@ async fn a_reset_is_seen_as_one() {
 #[tokio::test]
 async fn an_accepted_stream_carries_bytes() {
     let server = listen_alone(loopback(0)).unwrap();
-    let mut client = dial(ANY, Endpoint::from(server.local_addr().unwrap()), None).unwrap();
+    let mut client = dial(
+        ANY,
+        Endpoint::from(server.local_addr().unwrap()),
+        Hops::Default,
+    )
+    .unwrap();
     connected(&client).await.unwrap();
     let (mut accepted, _) = server.accept().await.unwrap();
     prepare_accepted(&accepted).unwrap();

@@ -77,7 +77,7 @@ pub fn start_peer(
 ) -> Peer {
     Peer::builder(server, secret)
         .access(access)
-        .config(config.build().unwrap())
+        .config(config)
         .start()
         .unwrap()
 }

@@ -148,10 +148,7 @@ async fn start_server() -> Result<Server, Trouble> {
 }
 
 fn start_peer(server: &ServerAddr, access: AccessPolicy) -> Result<Peer, Trouble> {
-    let config = Config::builder()
-        .allow_loopback(true)
-        .build()
-        .map_err(Trouble::failed)?;
+    let config = Config::builder().allow_loopback(true);
     let secret = keyfile::generate().map_err(Trouble::failed)?;
     Peer::builder(server.clone(), secret)
         .config(config)

@@ -25,7 +25,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
         config = config.token(token.as_bytes());
     }
     let peer = Peer::builder(args.server, keyfile::generate().map_err(Trouble::failed)?)
-        .config(config.build().map_err(Trouble::usage)?)
+        .config(config)
         .start()
         .map_err(Trouble::failed)?;
     let events = peer.events();

@@ -15,7 +15,7 @@ pub(crate) fn start(
     reporter: &Reporter,
 ) -> Result<Peer, Trouble> {
     let secret = keyfile::read(&args.key).map_err(Trouble::usage)?;
-    let config = config(args, reporter)?.build().map_err(Trouble::usage)?;
+    let config = config(args, reporter)?;
     let peer = Peer::builder(args.server.clone(), secret)
         .config(config)
         .access(access())
