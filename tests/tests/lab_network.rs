@@ -12,7 +12,7 @@ use tcp_punch_tests::lab::nat::{KINDS, NatKind};
 use tcp_punch_tests::lab::netns::Namespace;
 use tcp_punch_tests::lab::network::{Network, Plan};
 use tcp_punch_tests::lab::topology::{Family, Layout, public};
-use tcp_punch_tests::lab::wan::{Conditions, Fate, Site};
+use tcp_punch_tests::lab::wan::{Conditions, Site};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -109,36 +109,6 @@ fn a_connection_through_a_nat_takes_one_round_trip_and_is_translated() {
             Family::V4 | Family::Both => public(Site::A).v4.into(),
         };
         assert_eq!(from, expected);
-    }
-}
-
-#[test]
-fn a_low_ttl_ends_at_a_hop_that_answers() {
-    for family in [Family::V4, Family::V6] {
-        let Some(network) = build(drop_drop(), family) else {
-            return;
-        };
-        let to = SocketAddr::new(public(Site::B).main(family), 4000);
-        network.wan().capture().start();
-        let (error, took) = network.a.namespace.run(move || {
-            // One for the NAT, two for the WAN.
-            let socket = socket(family, 3).expect("socket");
-            let start = Instant::now();
-            (
-                socket.connect(&to.into()).expect_err("nobody is there"),
-                start.elapsed(),
-            )
-        });
-        assert_eq!(error.kind(), io::ErrorKind::HostUnreachable, "{error}");
-        // Two of five parts of 40 ms, there and back.
-        assert_about(took, 32 * MS);
-        let crossings = network.wan().capture().take();
-        assert!(
-            crossings
-                .iter()
-                .any(|crossing| crossing.fate == Fate::Expired(2)),
-            "{crossings:?}"
-        );
     }
 }
 

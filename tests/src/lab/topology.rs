@@ -151,6 +151,19 @@ pub fn second_server() -> Addresses {
     }
 }
 
+/// The addresses of a router on the way from a site, counted from 1: of that site's provider, and as global as the
+/// addresses of its customers, so that nobody takes a time-exceeded of it for one of a NAT.
+#[must_use]
+pub fn provider(site: Site, hop: u8) -> Addresses {
+    let [a, b, c, _] = public(site).v4.octets();
+    let [_, _, network, ..] = public(site).v6.segments();
+    Addresses {
+        // From the upper end: customers are numbered from the lower one.
+        v4: Ipv4Addr::new(a, b, c, u8::MAX - hop),
+        v6: v6(network, 0xffff, hop),
+    }
+}
+
 /// What the WAN sends to a site.
 #[must_use]
 pub fn prefixes(site: Site) -> Vec<Prefix> {
@@ -234,6 +247,21 @@ mod tests {
         };
         assert_eq!(same.to_string(), "both behind drop");
         assert_eq!(same.site_b(), Site::A);
+    }
+
+    #[test]
+    fn routers_have_addresses_of_their_site_that_nobody_else_has() {
+        for site in Site::ALL {
+            for hop in [1, 64] {
+                let own = provider(site, hop);
+                for address in [IpAddr::from(own.v4), own.v6.into()] {
+                    let mut ranges = prefixes(site).into_iter();
+                    assert!(ranges.any(|range| range.contains(address)), "{address}");
+                }
+                assert!(own.v4.octets()[3] > 100, "{}", own.v4);
+            }
+        }
+        assert_ne!(provider(Site::A, 1), provider(Site::A, 2));
     }
 
     #[test]

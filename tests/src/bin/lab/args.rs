@@ -174,7 +174,7 @@ pub(crate) struct OnePair {
     server_loss: f64,
 
     /// Router hops between any two sites.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=64))]
     hops: u8,
 
     /// Where loss and jitter come from.

@@ -3,7 +3,7 @@
 //! Every namespace with a public address has one TUN device, called `wan`. What the kernel sends there is read
 //! by one thread, kept for as long as the path takes, and written to the device of the namespace that the
 //! destination belongs to. A path has a delay, jitter and loss of its own for each direction, and is a chain of
-//! router hops that count the TTL down. (Not netem: there are kernels without it.)
+//! router hops that count the TTL down, and answer from global addresses where it ends. (Not netem: there are kernels without it.)
 
 mod capture;
 mod conditions;
