@@ -115,7 +115,11 @@ fn the_wan_answers_by_its_global_address_through_every_make_of_nat() {
             let told = dial(&network.a.namespace, to, dies_at);
             let crossings = network.wan().capture().take();
             let context = format!("{levels:?}, {family:?}: {told:?}");
-            assert_eq!(told.error.kind(), io::ErrorKind::HostUnreachable, "{context}");
+            assert_eq!(
+                told.error.kind(),
+                io::ErrorKind::HostUnreachable,
+                "{context}"
+            );
             assert_eq!(
                 told.offender,
                 Some(provider(Site::A, 1).main(family)),
@@ -147,7 +151,8 @@ fn one_hop_less_dies_at_the_own_nat_and_one_more_gets_through() {
                 "{levels:?}, TTL {ttl}: {told:?}, {crossings:?}"
             );
             // B's host is on the WAN itself and refuses; a NAT of A's names its inner address.
-            let private = |ip: IpAddr| matches!(ip, IpAddr::V4(ip) if ip.octets()[..2] != [198, 51]);
+            let private =
+                |ip: IpAddr| matches!(ip, IpAddr::V4(ip) if ip.octets()[..2] != [198, 51]);
             assert_eq!(told.offender.is_some_and(private), !crosses, "{told:?}");
         }
     }

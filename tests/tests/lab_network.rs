@@ -273,3 +273,39 @@ fn hosts_of_one_lan_reach_each_other_without_the_wan() {
         IpAddr::from(network.a.addresses.v4)
     );
 }
+
+#[test]
+fn homes_of_one_carrier_reach_each_others_routers_without_the_wan() {
+    let kind = |name| NatKind::named(name).expect("a kind");
+    for [home, carrier] in [
+        ["kernel:rst", "kernel:drop"],
+        ["box:rst", "box:drop"],
+        ["kernel:rst", "box:hairpin"],
+        ["box:rst", "kernel:hairpin"],
+    ] {
+        let layout = Layout {
+            a: vec![kind(home)],
+            b: vec![kind(home)],
+            shared: vec![kind(carrier)],
+        };
+        let Some(network) = build(layout, Family::V4) else {
+            return;
+        };
+        let outer = ["nat-a", "nat-b"].map(|nat| network.outer_address(nat).expect("a NAT"));
+        assert_ne!(outer[0], outer[1]);
+        for (host, to) in [(&network.a, outer[1]), (&network.b, outer[0])] {
+            let to = SocketAddr::new(to, 4000);
+            let (got, took) = host.namespace.run(move || {
+                let start = Instant::now();
+                let got = TcpStream::connect_timeout(&to, 500 * MS).expect_err("nobody is there");
+                (got, start.elapsed())
+            });
+            assert_eq!(
+                got.kind(),
+                io::ErrorKind::ConnectionRefused,
+                "{home}: {got}"
+            );
+            assert!(took < 15 * MS, "{home} behind {carrier}: {took:?}");
+        }
+    }
+}

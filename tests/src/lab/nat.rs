@@ -21,8 +21,8 @@ enum Mapping {
     Random,
     /// A random port for each destination.
     SymmetricRandom,
-    /// The next port for each destination.
-    SymmetricNext,
+    /// The next port for each destination, that much higher.
+    SymmetricNext { step: u32 },
 }
 
 /// Whose packets are let in at a mapped endpoint.
@@ -61,6 +61,8 @@ pub struct NatKind {
     filtering: Filtering,
     early: Early,
     hairpin: bool,
+    /// Whether connections are followed; without, what goes out makes a hole, whatever its sequence numbers.
+    tracked: bool,
     /// Where it is a box, what that does; the fields above then mean nothing.
     boxed: Option<Config>,
 }
@@ -73,11 +75,12 @@ const DROP: NatKind = NatKind {
     filtering: Filtering::Port,
     early: Early::Silence,
     hairpin: false,
+    tracked: true,
     boxed: None,
 };
 
 /// All kinds, in the order in which `--help` lists them.
-pub const KINDS: [NatKind; 13] = [
+pub const KINDS: [NatKind; 15] = [
     DROP,
     NatKind {
         name: "rst-rule",
@@ -124,7 +127,13 @@ pub const KINDS: [NatKind; 13] = [
     NatKind {
         name: "symmetric-seq",
         about: "the next port for each destination",
-        mapping: Mapping::SymmetricNext,
+        mapping: Mapping::SymmetricNext { step: 1 },
+        ..DROP
+    },
+    NatKind {
+        name: "symmetric-256",
+        about: "... 256 further on: a counter in the other byte order",
+        mapping: Mapping::SymmetricNext { step: 256 },
         ..DROP
     },
     NatKind {
@@ -149,6 +158,12 @@ pub const KINDS: [NatKind; 13] = [
         name: "strict",
         about: "lets no inbound SYN pass, whoever it is from",
         filtering: Filtering::Strict,
+        ..DROP
+    },
+    NatKind {
+        name: "stateless",
+        about: "follows no connection: what goes out makes a hole",
+        tracked: false,
         ..DROP
     },
 ];
@@ -189,7 +204,8 @@ impl NatKind {
     pub fn is_for_ipv6(self) -> bool {
         self.boxed.map_or_else(
             || {
-                self.mapping == Mapping::Preserving
+                self.tracked
+                    && self.mapping == Mapping::Preserving
                     && self.filtering == Filtering::Port
                     && !self.hairpin
             },
@@ -200,6 +216,7 @@ impl NatKind {
                         && config.filtering == BoxFiltering::AddressAndPortDependent
                         && config.hairpin == Hairpin::Refuse
                         && config.ports == base.ports
+                        && config.tracking == base.tracking
             },
         )
     }
@@ -211,7 +228,7 @@ impl NatKind {
             || {
                 matches!(
                     self.mapping,
-                    Mapping::SymmetricRandom | Mapping::SymmetricNext
+                    Mapping::SymmetricRandom | Mapping::SymmetricNext { .. }
                 )
             },
             |config| {

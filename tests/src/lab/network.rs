@@ -3,6 +3,7 @@
 mod boxed;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -147,6 +148,14 @@ impl Network {
     #[must_use]
     pub fn router(&self, name: &str) -> Option<&Router> {
         self.routers.iter().find(|router| router.name == name)
+    }
+
+    /// The outer address of a NAT, by the version of IP that the peers use: for `nat-a` and `nat-b` inside a carrier's
+    /// NAT, that of a home's router in the carrier's network.
+    #[must_use]
+    pub fn outer_address(&self, nat: &str) -> Option<IpAddr> {
+        let router = self.router(nat)?;
+        Some(router.outer.main(self.plan.family))
     }
 
     /// Puts a further host into the LAN of a NAT, with any host part: a stranger.

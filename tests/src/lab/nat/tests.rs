@@ -31,6 +31,21 @@ fn rulesets_have_balanced_braces_and_the_outer_address_where_needed() {
 }
 
 #[test]
+fn ports_in_steps_of_256_are_each_given_out_once_a_turn() {
+    let rules = NatKind::named("symmetric-256")
+        .unwrap()
+        .ruleset(Ipv4Addr::new(198, 51, 100, 1));
+    assert!(rules.contains("numgen inc mod 7999 map { 0 : 40000, 1 : 40256, 2 : 40512,"));
+    let (_, map) = rules.split_once("map { 0 : ").unwrap();
+    let (map, _) = map.split_once('}').unwrap();
+    let mut ports: Vec<&str> = map.split(", ").map(|pair| pair.trim()).collect();
+    let all = ports.len();
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!((all, ports.len()), (7999, 7999));
+}
+
+#[test]
 fn ipv6_has_the_kinds_that_only_filter() {
     let names: Vec<_> = KINDS
         .into_iter()

@@ -164,8 +164,7 @@ impl Router {
                 Fate::Arrives(at)
             }
             Way::Expired { hop, answer } => {
-                if let Some(packet) = icmp::time_exceeded(bytes, hop_address(source, from, hop))
-                {
+                if let Some(packet) = icmp::time_exceeded(bytes, hop_address(source, from, hop)) {
                     self.fly(answer, device, packet);
                 }
                 Fate::Expired(hop)
