@@ -1,13 +1,11 @@
 //! The boxes of [`crate::natbox`] at work between real kernels: each is a thread with a line to the outside, and a LAN
 //! of lines to whoever is behind it.
 //!
-//! A line is a TUN device of a namespace, or one end of a pair of sockets to the WAN or to another box: a read or
-//! a write is a packet. The LAN is a switch: what one of it sends to another does not touch the box.
+//! The LAN is a switch: what one of it sends to another does not touch the box.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -15,25 +13,22 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::EventFd;
-use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
-use socket2::{Domain, Socket, Type};
 use tcp_punch_proto::Instant as BoxTime;
 
+use super::line::Line;
 use super::wan::Prefix;
 use super::{packet, sys};
 use crate::natbox::{Addresses, Config, NatBox, Side};
 
 /// Packets read from one line before the others get their turn.
 const BURST: usize = 64;
-/// Room for a burst of a fast stream, in bytes; the sockets' default is a hundred packets.
-const ROOM: usize = 16 << 20;
 
 /// Somebody in the LAN of a box.
 #[derive(Debug)]
 struct Member {
     prefixes: Vec<Prefix>,
-    line: File,
+    line: Line,
 }
 
 /// What the builder of the network and the box's thread share.
@@ -58,7 +53,7 @@ impl RunningBox {
         config: Config,
         addresses: Addresses,
         seed: u64,
-        outer: File,
+        outer: Line,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             members: Mutex::default(),
@@ -82,7 +77,7 @@ impl RunningBox {
     }
 
     /// Puts somebody into its LAN.
-    pub(super) fn join(&self, prefixes: Vec<Prefix>, line: File) {
+    pub(super) fn join(&self, prefixes: Vec<Prefix>, line: Line) {
         let member = Arc::new(Member { prefixes, line });
         lock(&self.shared.members).push(member);
         self.wake();
@@ -121,22 +116,9 @@ impl Drop for RunningBox {
     }
 }
 
-/// A line within this process: two ends, a packet a read, a packet a write, without blocking.
-pub(super) fn line() -> io::Result<(File, File)> {
-    let (one, other) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None)?;
-    let end = |socket: Socket| {
-        socket.set_nonblocking(true)?;
-        let descriptor = OwnedFd::from(socket);
-        // Beyond the system's limit only with full rights; what is there without them is enough for sessions.
-        let _ = setsockopt(&descriptor, sockopt::SndBufForce, &ROOM);
-        Ok::<_, io::Error>(File::from(descriptor))
-    };
-    Ok((end(one)?, end(other)?))
-}
-
 struct Worker {
     nat: NatBox,
-    outer: File,
+    outer: Line,
     members: Vec<Arc<Member>>,
     shared: Arc<Shared>,
     start: Instant,
@@ -151,7 +133,7 @@ impl Worker {
         loop {
             let now = self.now();
             while let Some(packet) = self.nat.handle_timeout(now) {
-                send(&self.outer, &packet);
+                self.outer.write(&packet);
             }
             let ready = self.wait();
             if *lock(&self.shared.stop) {
@@ -207,7 +189,7 @@ impl Worker {
     /// Takes in what a line has; returns whether its other end is still there.
     fn drain(&mut self, member: Option<usize>, buffer: &mut [u8]) -> bool {
         for _ in 0..BURST {
-            let mut line = member.map_or(&self.outer, |number| &self.members[number].line);
+            let line = member.map_or(&self.outer, |number| &self.members[number].line);
             match line.read(buffer) {
                 Ok(0) => return false,
                 Ok(length) => self.switch(member, &buffer[..length]),
@@ -228,7 +210,7 @@ impl Worker {
         let judged = self.nat.handle(self.now(), from, packet);
         match judged.emitted(from) {
             None => {}
-            Some((Side::Outside, packet)) => send(&self.outer, &packet),
+            Some((Side::Outside, packet)) => self.outer.write(&packet),
             Some((Side::Inside, packet)) => {
                 self.deliver(&packet);
             }
@@ -243,7 +225,7 @@ impl Worker {
         let has = |member: &&Arc<Member>| member.prefixes.iter().any(|prefix| prefix.contains(to));
         let member = self.members.iter().find(has);
         if let Some(member) = member {
-            send(&member.line, packet);
+            member.line.write(packet);
         }
         member.is_some()
     }
@@ -251,11 +233,6 @@ impl Worker {
     fn now(&self) -> BoxTime {
         BoxTime::ZERO.after(self.start.elapsed())
     }
-}
-
-fn send(mut line: &File, packet: &[u8]) {
-    // A device that is down or full loses the packet, as a cable would.
-    let _ = line.write(packet);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -8,8 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::boxes::RunningBox;
+use super::line::Lines;
+use super::means::{Maker, Means};
 use super::nat::NatKind;
+use super::netlink::{End, Netlink, Via, everywhere};
 use super::netns::Namespace;
+use super::setup;
 use super::topology::{Addresses, Family, Lan, Layout, prefixes, public, second_server};
 use super::wan::{self, Attachment, Conditions, Prefix, Site, Wan};
 
@@ -92,20 +96,36 @@ pub struct Network {
     pub s: Host,
     routers: Vec<Router>,
     plan: Plan,
+    means: Means,
+    lines: Arc<Lines>,
 }
 
 impl Network {
-    /// Builds it.
+    /// Builds it with the best that there is here.
     ///
     /// # Errors
     /// When a right, a device, a program or a kernel feature is missing; the error says which.
     pub fn build(plan: &Plan) -> io::Result<Self> {
+        Self::build_with(plan, Means::here())
+    }
+
+    /// Builds it with something that may not be the best.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn build_with(plan: &Plan, means: Means) -> io::Result<Self> {
+        let plan = &Plan {
+            layout: plan.layout.made_by(means.nats),
+            ..plan.clone()
+        };
         let mut builder = Builder {
             family: plan.family,
             seed: plan.conditions.seed,
             routers: Vec::new(),
             attachments: Vec::new(),
             lans: 0,
+            means,
+            lines: Arc::new(Lines::new(means.devices)?),
         };
         let layout = &plan.layout;
         let shared = builder.chain(Outer::Wan(Site::A), &layout.shared, "", layout.a.is_empty())?;
@@ -120,7 +140,7 @@ impl Network {
         let b = builder.host("b", outside_b, HOST_B)?;
         let s = builder.host("s", Outer::Wan(Site::S), 0)?;
         let second = second_server();
-        builder.address(&s.namespace, wan::DEVICE, second, 32, 128)?;
+        builder.address(&s.namespace, wan::DEVICE, second, [32, 128])?;
         let wan = Wan::start(plan.conditions.clone(), builder.attachments)?;
         Ok(Self {
             wan,
@@ -129,6 +149,8 @@ impl Network {
             s,
             routers: builder.routers,
             plan: plan.clone(),
+            means,
+            lines: builder.lines,
         })
     }
 
@@ -138,7 +160,7 @@ impl Network {
         &self.wan
     }
 
-    /// What it was built from.
+    /// What it was built from, with every NAT's maker.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
@@ -172,6 +194,8 @@ impl Network {
             routers,
             attachments: Vec::new(),
             lans: 0,
+            means: self.means,
+            lines: Arc::clone(&self.lines),
         };
         let result = builder.host(name, Outer::Lan(at), host);
         self.routers = builder.routers;
@@ -185,6 +209,8 @@ struct Builder {
     routers: Vec<Router>,
     attachments: Vec<Attachment>,
     lans: u16,
+    means: Means,
+    lines: Arc<Lines>,
 }
 
 impl Builder {
@@ -210,6 +236,12 @@ impl Builder {
         if let Some(config) = kind.config() {
             return self.boxed(name, config, outer, home);
         }
+        if self.means.nats == Maker::Boxes && !setup::has_nft() {
+            return Err(io::Error::other(format!(
+                "{kind} needs nft: {}",
+                setup::advice()
+            )));
+        }
         let namespace = self.namespace(name)?;
         namespace.sysctl("ipv4/ip_forward", "1")?;
         if self.family.has_v6() {
@@ -224,13 +256,15 @@ impl Builder {
         )?;
         self.lans += 1;
         let lan = Lan::new(self.site(outer), self.lans, home);
-        namespace
-            .ip("link add lan type bridge forward_delay 0 mcast_snooping 0\nlink set lan up")?;
+        namespace.configure(|netlink| {
+            netlink.bridge("lan")?;
+            netlink.up("lan")
+        })?;
         // Where the module br_netfilter is loaded, bridged packets would pass the rules a second time.
         for family in ["iptables", "ip6tables", "arptables"] {
             let _ = namespace.sysctl(&format!("bridge/bridge-nf-call-{family}"), "0");
         }
-        self.address(&namespace, "lan", lan.router(), 24, 64)?;
+        self.address(&namespace, "lan", lan.router(), [24, 64])?;
         namespace.nft(&kind.ruleset(address.v4))?;
         if self.family.has_v6() {
             self.delegate(lan, outer, address)?;
@@ -251,16 +285,15 @@ impl Builder {
     /// Tells the routers further out where an IPv6 network is.
     fn delegate(&self, lan: Lan, outer: Outer, via: Addresses) -> io::Result<()> {
         let (mut outer, mut via) = (outer, via);
+        let range = Prefix::new(lan.address(0).v6.into(), 64);
         while let Outer::Lan(at) = outer {
             let router = &self.routers[at];
             match &router.made {
                 Made::Kernel { namespace, .. } => {
-                    namespace.ip(&format!("route add {} via {}", lan.v6_network(), via.v6))?;
+                    let via = Via::Gateway(via.v6.into());
+                    namespace.configure(move |netlink| netlink.route(range.address(), 64, via))?;
                 }
-                Made::Box(running) => {
-                    let range = Prefix::new(lan.address(0).v6.into(), 64);
-                    running.delegate(range, via.v6.into())?;
-                }
+                Made::Box(running) => running.delegate(range, via.v6.into())?,
             }
             (outer, via) = (router.parent, router.outer);
         }
@@ -309,14 +342,16 @@ impl Builder {
         match outer {
             Outer::Wan(site) => {
                 let addresses = public(site);
-                self.attachments
-                    .push(Attachment::new(site, namespace, prefixes(site))?);
-                self.address(namespace, device, addresses, 32, 128)?;
-                self.default_route(
-                    namespace,
-                    &format!("dev {device}"),
-                    &format!("dev {device}"),
-                )?;
+                self.attachments.push(Attachment {
+                    site,
+                    line: self.lines.to(namespace, device)?,
+                    prefixes: prefixes(site),
+                });
+                self.address(namespace, device, addresses, [32, 128])?;
+                let device = device.to_owned();
+                self.each_family(namespace, addresses, move |netlink, own| {
+                    netlink.route(everywhere(own), 0, Via::Device(&device))
+                })?;
                 Ok(addresses)
             }
             Outer::Lan(at) => {
@@ -329,50 +364,68 @@ impl Builder {
                         (namespace, ports.fetch_add(1, Ordering::Relaxed))
                     }
                 };
-                let path = namespace.path();
-                router.ip(&format!(
-                    "link add port{port} type veth peer name {device} netns {path}\nlink set port{port} master lan up"
-                ))?;
-                let (addresses, via) = (lan.address(number), lan.router());
-                self.address(namespace, device, addresses, 24, 64)?;
-                self.default_route(
-                    namespace,
-                    &format!("via {}", via.v4),
-                    &format!("via {}", via.v6),
-                )?;
-                Ok(addresses)
+                let (there, to) = (device.to_owned(), namespace.descriptor());
+                router.configure(move |netlink| {
+                    let here = format!("port{port}");
+                    let end = |name| End { name, mac: None };
+                    netlink.veth(end(&here), end(&there), to)?;
+                    netlink.join(&here, "lan")?;
+                    netlink.up(&here)
+                })?;
+                self.in_lan(namespace, device, lan, number)
             }
         }
     }
 
+    /// Gives a device its place in a LAN, from where the NAT leads on.
+    fn in_lan(
+        &self,
+        namespace: &Namespace,
+        device: &str,
+        lan: Lan,
+        number: u8,
+    ) -> io::Result<Addresses> {
+        let own = lan.address(number);
+        self.address(namespace, device, own, [24, 64])?;
+        self.each_family(namespace, lan.router(), |netlink, router| {
+            netlink.route(everywhere(router), 0, Via::Gateway(router))
+        })?;
+        Ok(own)
+    }
+
+    /// Switches a device on and gives it addresses, in networks of so many bits.
     fn address(
         &self,
         namespace: &Namespace,
         device: &str,
         own: Addresses,
-        v4: u8,
-        v6: u8,
+        bits: [u8; 2],
     ) -> io::Result<()> {
-        let mut lines = format!("link set {device} up\n");
-        if self.family.has_v4() {
-            lines += &format!("addr add {}/{v4} dev {device}\n", own.v4);
-        }
-        if self.family.has_v6() {
-            lines += &format!("addr add {}/{v6} dev {device} nodad\n", own.v6);
-        }
-        namespace.ip(&lines)
+        let device = device.to_owned();
+        self.each_family(namespace, own, move |netlink, own| {
+            netlink.up(&device)?;
+            let [v4, v6] = bits;
+            netlink.address(&device, own, if own.is_ipv4() { v4 } else { v6 })
+        })
     }
 
-    fn default_route(&self, namespace: &Namespace, v4: &str, v6: &str) -> io::Result<()> {
-        let mut lines = String::new();
-        if self.family.has_v4() {
-            lines += &format!("route add default {v4}\n");
-        }
-        if self.family.has_v6() {
-            // Written out, so that `ip` can tell the family also where no address follows.
-            lines += &format!("route add ::/0 {v6}\n");
-        }
-        namespace.ip(&lines)
+    /// Sets something up for every version of IP that there is, given an address of it.
+    fn each_family(
+        &self,
+        namespace: &Namespace,
+        addresses: Addresses,
+        job: impl Fn(&mut Netlink, IpAddr) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        let family = self.family;
+        namespace.configure(move |netlink| {
+            if family.has_v4() {
+                job(netlink, addresses.v4.into())?;
+            }
+            if family.has_v6() {
+                job(netlink, addresses.v6.into())?;
+            }
+            Ok(())
+        })
     }
 
     fn site(&self, outer: Outer) -> Site {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::means::Maker;
 use super::nat::NatKind;
 use super::wan::{Prefix, Site};
 
@@ -37,6 +38,17 @@ impl Layout {
             Site::B
         } else {
             Site::A
+        }
+    }
+
+    /// The same, with whoever plays the NATs of which only the kind is said.
+    #[must_use]
+    pub fn made_by(&self, maker: Maker) -> Self {
+        let made = |kinds: &[NatKind]| kinds.iter().map(|kind| kind.made_by(maker)).collect();
+        Self {
+            a: made(&self.a),
+            b: made(&self.b),
+            shared: made(&self.shared),
         }
     }
 
@@ -216,12 +228,6 @@ impl Lan {
     pub fn router(&self) -> Addresses {
         self.address(1)
     }
-
-    /// Its IPv6 network, to be routed to its NAT.
-    #[must_use]
-    pub fn v6_network(&self) -> String {
-        format!("{}/64", self.address(0).v6)
-    }
 }
 
 fn v6(site: u16, network: u16, host: u8) -> Ipv6Addr {
@@ -268,7 +274,7 @@ mod tests {
     fn homes_share_their_ipv4_network_but_not_their_ipv6_network() {
         let (a, b) = (Lan::new(Site::A, 1, true), Lan::new(Site::B, 1, true));
         assert_eq!(a.router().v4, b.router().v4);
-        assert_ne!(a.v6_network(), b.v6_network());
-        assert_eq!(a.v6_network(), "2001:db8:a:1::/64");
+        assert_ne!(a.router().v6, b.router().v6);
+        assert_eq!(a.router().v6.to_string(), "2001:db8:a:1::1");
     }
 }

@@ -220,7 +220,7 @@ const PORTS: u32 = 8_000;
 
 /// How many ports come before the first one again: as many as the steps reach all of.
 fn turn(step: u32) -> u32 {
-    let shared = |a: u32, b: u32| (2..=b).any(|by| a % by == 0 && b % by == 0);
+    let shared = |a: u32, b: u32| (2..=b).any(|by| a.is_multiple_of(by) && b.is_multiple_of(by));
     (1..=PORTS)
         .rev()
         .find(|&turn| !shared(turn, step))

@@ -5,6 +5,10 @@ use super::*;
 #[test]
 fn every_kind_is_found_by_its_name() {
     for kind in KINDS {
+        assert!(
+            kind.as_box().is_some(),
+            "{kind} can be played without a kernel"
+        );
         assert_eq!(NatKind::named(kind.name), Some(kind));
     }
     assert_eq!(NatKind::named("none"), None);
@@ -57,8 +61,17 @@ fn ipv6_has_the_kinds_that_only_filter() {
 
 #[test]
 fn a_prefix_says_who_plays_the_nat() {
-    assert_eq!(NatKind::named("kernel:rst"), NatKind::named("rst"));
+    let (kernel, either) = (NatKind::named("kernel:rst"), NatKind::named("rst"));
+    let (kernel, either) = (kernel.unwrap(), either.unwrap());
+    assert_eq!(kernel.to_string(), "kernel:rst");
+    assert_eq!(kernel.ruleset([1; 4].into()), either.ruleset([1; 4].into()));
     let boxed = NatKind::named("box:rst").unwrap();
+    assert_eq!(either.made_by(Maker::Boxes), boxed);
+    assert_eq!(either.made_by(Maker::Kernel), either);
+    for kind in [kernel, boxed] {
+        assert_eq!(kind.made_by(Maker::Boxes), kind);
+        assert_eq!(kind.made_by(Maker::Kernel), kind);
+    }
     assert_eq!(boxed.to_string(), "box:rst");
     assert_eq!(NatKind::named("rst").unwrap().as_box(), Some(boxed));
     assert!(NatKind::named("box:hold").is_some() && NatKind::named("hold").is_none());

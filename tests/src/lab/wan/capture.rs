@@ -10,7 +10,7 @@ use crate::lab::packet::{Body, Summary};
 /// More than any introduction needs; a bulk transfer that is recorded by mistake does not fill the memory.
 const MOST: usize = 100_000;
 
-/// A packet that was read from a TUN device.
+/// A packet that was read from a line.
 #[derive(Debug, Clone)]
 pub struct Crossing {
     /// When it left its site.

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -79,7 +78,7 @@ impl Router {
             .chain(
                 self.attachments
                     .iter()
-                    .map(|attachment| attachment.tun.as_fd()),
+                    .map(|attachment| attachment.line.as_fd()),
             )
             .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
             .collect();
@@ -115,15 +114,14 @@ impl Router {
             let Some(Reverse(next)) = self.flying.pop() else {
                 return;
             };
-            // A device that is down or full loses the packet, as a cable would.
-            let _ = (&self.attachments[next.device].tun).write(&next.packet);
+            self.attachments[next.device].line.write(&next.packet);
         }
     }
 
     fn take_in(&mut self, device: usize, buffer: &mut [u8]) {
         for _ in 0..BURST {
             // Nothing more to read, or the device is gone.
-            let Ok(length) = (&self.attachments[device].tun).read(buffer) else {
+            let Ok(length) = self.attachments[device].line.read(buffer) else {
                 return;
             };
             self.route(device, &buffer[..length]);
