@@ -6,6 +6,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -24,6 +25,9 @@ use crate::natbox::{Addresses, Config, NatBox, Side};
 /// Packets read from one line before the others get their turn.
 const BURST: usize = 64;
 
+/// An order is carried out at once, even by a busy thread.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Somebody in the LAN of a box.
 #[derive(Debug)]
 struct Member {
@@ -35,8 +39,16 @@ struct Member {
 #[derive(Debug)]
 struct Shared {
     members: Mutex<Vec<Arc<Member>>>,
+    orders: Mutex<Vec<(Order, Sender<()>)>>,
     wake: EventFd,
     stop: Mutex<bool>,
+}
+
+/// What shall happen to the box.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    Forget,
+    Reboot(Duration),
 }
 
 /// A running box; it ends when this is dropped.
@@ -57,11 +69,13 @@ impl RunningBox {
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             members: Mutex::default(),
+            orders: Mutex::default(),
             wake: EventFd::new()?,
             stop: Mutex::default(),
         });
         let worker = Worker {
             nat: NatBox::new(config, addresses, seed),
+            addresses,
             outer,
             members: Vec::new(),
             shared: Arc::clone(&shared),
@@ -99,6 +113,25 @@ impl RunningBox {
         Ok(())
     }
 
+    /// Loses all mappings and connections.
+    pub(super) fn forget(&self) -> io::Result<()> {
+        self.order(Order::Forget)
+    }
+
+    /// Loses all, and passes nothing for that long.
+    pub(super) fn reboot(&self, takes: Duration) -> io::Result<()> {
+        self.order(Order::Reboot(takes))
+    }
+
+    /// Returns when it has happened.
+    fn order(&self, order: Order) -> io::Result<()> {
+        let (done, wait) = mpsc::channel();
+        lock(&self.shared.orders).push((order, done));
+        self.wake();
+        wait.recv_timeout(PATIENCE)
+            .map_err(|_| io::Error::other("the box has no thread any more"))
+    }
+
     fn wake(&self) {
         // Writing fails only when the counter is full, and then the thread wakes as well.
         let _ = self.shared.wake.write(1);
@@ -118,6 +151,7 @@ impl Drop for RunningBox {
 
 struct Worker {
     nat: NatBox,
+    addresses: Addresses,
     outer: Line,
     members: Vec<Arc<Member>>,
     shared: Arc<Shared>,
@@ -161,7 +195,20 @@ impl Worker {
                 // It is read to be reset; there is nothing to learn from it.
                 let _ = self.shared.wake.read();
                 self.members = lock(&self.shared.members).clone();
+                self.obey();
             }
+        }
+    }
+
+    fn obey(&mut self) {
+        let orders = std::mem::take(&mut *lock(&self.shared.orders));
+        for (order, done) in orders {
+            match order {
+                Order::Forget => self.nat.forget(),
+                Order::Reboot(takes) => self.nat.reboot(self.now(), takes, self.addresses),
+            }
+            // Nobody waits any more only where the caller panicked.
+            let _ = done.send(());
         }
     }
 

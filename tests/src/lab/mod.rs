@@ -25,6 +25,7 @@ mod boxes;
 pub mod bytes;
 pub mod cases;
 pub mod compare;
+mod conntrack;
 pub mod doctor;
 pub mod events;
 pub mod figures;

@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use super::{Builder, Made, Outer, Router};
+use super::build::Builder;
+use super::{Made, Outer, Router};
 use crate::lab::boxes::RunningBox;
 use crate::lab::line::Line;
 use crate::lab::netlink::Via;
@@ -71,7 +72,9 @@ impl Builder {
                 Ok((address, ours))
             }
             // Not a port of its bridge, which carries frames: a device of its own, to which only this address leads.
-            Made::Kernel { namespace, ports } => {
+            Made::Kernel {
+                namespace, ports, ..
+            } => {
                 let device = format!("port{}", ports.fetch_add(1, Ordering::Relaxed));
                 let line = self.lines.to(namespace, &device)?;
                 // Others in that LAN ask for it by ARP, and the router answers.
