@@ -18,6 +18,7 @@ use nix::sys::time::TimeSpec;
 use tcp_punch_proto::Instant as BoxTime;
 
 use super::line::Line;
+use super::tap::Record;
 use super::wan::Prefix;
 use super::{packet, sys};
 use crate::natbox::{Addresses, Config, NatBox, Side};
@@ -40,6 +41,8 @@ struct Member {
 struct Shared {
     members: Mutex<Vec<Arc<Member>>>,
     orders: Mutex<Vec<(Order, Sender<()>)>>,
+    /// What is on the outer line.
+    record: Arc<Record>,
     wake: EventFd,
     stop: Mutex<bool>,
 }
@@ -70,6 +73,7 @@ impl RunningBox {
         let shared = Arc::new(Shared {
             members: Mutex::default(),
             orders: Mutex::default(),
+            record: Arc::default(),
             wake: EventFd::new()?,
             stop: Mutex::default(),
         });
@@ -123,6 +127,11 @@ impl RunningBox {
         self.order(Order::Reboot(takes))
     }
 
+    /// What is on its outer line.
+    pub(super) fn record(&self) -> &Arc<Record> {
+        &self.shared.record
+    }
+
     /// Returns when it has happened.
     fn order(&self, order: Order) -> io::Result<()> {
         let (done, wait) = mpsc::channel();
@@ -167,7 +176,7 @@ impl Worker {
         loop {
             let now = self.now();
             while let Some(packet) = self.nat.handle_timeout(now) {
-                self.outer.write(&packet);
+                self.send_out(&packet);
             }
             let ready = self.wait();
             if *lock(&self.shared.stop) {
@@ -239,7 +248,12 @@ impl Worker {
             let line = member.map_or(&self.outer, |number| &self.members[number].line);
             match line.read(buffer) {
                 Ok(0) => return false,
-                Ok(length) => self.switch(member, &buffer[..length]),
+                Ok(length) => {
+                    if member.is_none() {
+                        self.shared.record.note(false, &buffer[..length]);
+                    }
+                    self.switch(member, &buffer[..length]);
+                }
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
             }
         }
@@ -257,11 +271,16 @@ impl Worker {
         let judged = self.nat.handle(self.now(), from, packet);
         match judged.emitted(from) {
             None => {}
-            Some((Side::Outside, packet)) => self.outer.write(&packet),
+            Some((Side::Outside, packet)) => self.send_out(&packet),
             Some((Side::Inside, packet)) => {
                 self.deliver(&packet);
             }
         }
+    }
+
+    fn send_out(&self, packet: &[u8]) {
+        self.shared.record.note(true, packet);
+        self.outer.write(packet);
     }
 
     /// Gives a packet to whoever of the LAN it is for; returns whether there is such a one.

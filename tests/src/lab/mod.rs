@@ -15,7 +15,7 @@
 //!   [`agree`] holds the two makes against each other. [`line`] brings packets here, [`means`] knows what there is.
 //! - [`program`], [`procs`], [`events`]: the binary, running it, what it says. [`stage`] knows who has which key,
 //!   [`pair`] runs sessions between the two peers.
-//! - [`tap`] and [`ladder`] show a session; [`floor`] and [`figures`] judge its times.
+//! - [`trace`] tells which packets were seen where; [`tap`] and [`ladder`] show a session; [`floor`] and [`figures`] judge its times.
 //! - [`cases`], [`bytes`], [`trouble`], [`compare`]: what is run in it.
 //!
 //! Nothing of a run is left over: see [`netns`] and [`interrupt`].
@@ -53,5 +53,6 @@ mod sys;
 pub mod table;
 pub mod tap;
 pub mod topology;
+pub mod trace;
 pub mod trouble;
 pub mod wan;

@@ -2,6 +2,7 @@
 
 mod boxed;
 mod build;
+mod record;
 mod switches;
 
 use std::io;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use build::Builder;
+pub(super) use record::Recording;
 
 use super::boxes::RunningBox;
 use super::line::Lines;
@@ -45,7 +47,7 @@ pub struct Host {
 /// A NAT.
 #[derive(Debug)]
 pub struct Router {
-    name: String,
+    pub(super) name: String,
     made: Made,
     /// Its addresses towards the WAN.
     pub outer: Addresses,
@@ -96,7 +98,7 @@ pub struct Network {
     pub b: Host,
     /// The server's host.
     pub s: Host,
-    routers: Vec<Router>,
+    pub(super) routers: Vec<Router>,
     plan: Plan,
     means: Means,
     lines: Arc<Lines>,

@@ -23,6 +23,8 @@ pub struct Crossing {
     pub packet: Summary,
     /// What became of it.
     pub fate: Fate,
+    /// The WAN's answer, where its TTL ended and it may be answered, and when that is back where it came from.
+    pub answer: Option<(Instant, Summary)>,
 }
 
 /// What the WAN did with a packet.

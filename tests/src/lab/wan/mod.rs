@@ -100,7 +100,8 @@ pub struct Attachment {
 /// The running WAN; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Wan {
-    capture: Arc<Capture>,
+    /// What crosses it, for whoever runs sessions, and for traces: neither disturbs the other.
+    captures: [Arc<Capture>; 2],
     stop: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
 }
@@ -112,18 +113,14 @@ impl Wan {
     /// When no thread or event descriptor can be had.
     pub fn start(conditions: Conditions, attachments: Vec<Attachment>) -> io::Result<Self> {
         let stop = Arc::new(EventFd::new()?);
-        let capture = Arc::new(Capture::default());
-        let router = router::Router::new(
-            conditions,
-            attachments,
-            Arc::clone(&capture),
-            Arc::clone(&stop),
-        );
+        let captures = [Arc::new(Capture::default()), Arc::new(Capture::default())];
+        let router =
+            router::Router::new(conditions, attachments, captures.clone(), Arc::clone(&stop));
         let thread = thread::Builder::new()
             .name("wan".to_owned())
             .spawn(move || router.run())?;
         Ok(Self {
-            capture,
+            captures,
             stop,
             thread: Some(thread),
         })
@@ -132,7 +129,12 @@ impl Wan {
     /// What crossed the WAN.
     #[must_use]
     pub fn capture(&self) -> &Capture {
-        &self.capture
+        &self.captures[0]
+    }
+
+    /// The same, for a trace.
+    pub(super) fn traced(&self) -> &Capture {
+        &self.captures[1]
     }
 }
 
