@@ -104,11 +104,7 @@ fn the_test_command_of_the_readme_is_what_ci_calls() {
     let ci = read(".ci/run");
     let readme = read("README.md");
     let mut commands = readme.lines().filter(|line| line.starts_with("cargo "));
-    assert_eq!(
-        commands.next(),
-        Some("cargo lab --setup"),
-        "the first command"
-    );
+    assert_eq!(commands.next(), Some("cargo lab"), "the first command");
     let test = commands.next().expect("the second command");
     assert!(ci.contains(test), ".ci/run does not call {test:?}");
 }

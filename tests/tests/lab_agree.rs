@@ -157,7 +157,7 @@ fn sequences_of_sockets_end_the_same_over_both_makers() {
         ("icmp", Family::V6, None),
     ] {
         let (Some(kernel), Some(boxes)) = (
-            outcomes(name, family),
+            outcomes(&format!("kernel:{name}"), family),
             outcomes(&format!("box:{name}"), family),
         ) else {
             return;

@@ -12,7 +12,7 @@ use tcp_punch_tests::lab::nat::{KINDS, NatKind};
 use tcp_punch_tests::lab::netns::Namespace;
 use tcp_punch_tests::lab::network::{Network, Plan};
 use tcp_punch_tests::lab::topology::{Family, Layout, public};
-use tcp_punch_tests::lab::wan::{Conditions, Fate, Site};
+use tcp_punch_tests::lab::wan::{Conditions, Site};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -109,36 +109,6 @@ fn a_connection_through_a_nat_takes_one_round_trip_and_is_translated() {
             Family::V4 | Family::Both => public(Site::A).v4.into(),
         };
         assert_eq!(from, expected);
-    }
-}
-
-#[test]
-fn a_low_ttl_ends_at_a_hop_that_answers() {
-    for family in [Family::V4, Family::V6] {
-        let Some(network) = build(drop_drop(), family) else {
-            return;
-        };
-        let to = SocketAddr::new(public(Site::B).main(family), 4000);
-        network.wan().capture().start();
-        let (error, took) = network.a.namespace.run(move || {
-            // One for the NAT, two for the WAN.
-            let socket = socket(family, 3).expect("socket");
-            let start = Instant::now();
-            (
-                socket.connect(&to.into()).expect_err("nobody is there"),
-                start.elapsed(),
-            )
-        });
-        assert_eq!(error.kind(), io::ErrorKind::HostUnreachable, "{error}");
-        // Two of five parts of 40 ms, there and back.
-        assert_about(took, 32 * MS);
-        let crossings = network.wan().capture().take();
-        assert!(
-            crossings
-                .iter()
-                .any(|crossing| crossing.fate == Fate::Expired(2)),
-            "{crossings:?}"
-        );
     }
 }
 
@@ -302,4 +272,40 @@ fn hosts_of_one_lan_reach_each_other_without_the_wan() {
         seen.join().expect("the thread").ip(),
         IpAddr::from(network.a.addresses.v4)
     );
+}
+
+#[test]
+fn homes_of_one_carrier_reach_each_others_routers_without_the_wan() {
+    let kind = |name| NatKind::named(name).expect("a kind");
+    for [home, carrier] in [
+        ["kernel:rst", "kernel:drop"],
+        ["box:rst", "box:drop"],
+        ["kernel:rst", "box:hairpin"],
+        ["box:rst", "kernel:hairpin"],
+    ] {
+        let layout = Layout {
+            a: vec![kind(home)],
+            b: vec![kind(home)],
+            shared: vec![kind(carrier)],
+        };
+        let Some(network) = build(layout, Family::V4) else {
+            return;
+        };
+        let outer = ["nat-a", "nat-b"].map(|nat| network.outer_address(nat).expect("a NAT"));
+        assert_ne!(outer[0], outer[1]);
+        for (host, to) in [(&network.a, outer[1]), (&network.b, outer[0])] {
+            let to = SocketAddr::new(to, 4000);
+            let (got, took) = host.namespace.run(move || {
+                let start = Instant::now();
+                let got = TcpStream::connect_timeout(&to, 500 * MS).expect_err("nobody is there");
+                (got, start.elapsed())
+            });
+            assert_eq!(
+                got.kind(),
+                io::ErrorKind::ConnectionRefused,
+                "{home}: {got}"
+            );
+            assert!(took < 15 * MS, "{home} behind {carrier}: {took:?}");
+        }
+    }
 }

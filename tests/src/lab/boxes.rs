@@ -1,13 +1,12 @@
 //! The boxes of [`crate::natbox`] at work between real kernels: each is a thread with a line to the outside, and a LAN
 //! of lines to whoever is behind it.
 //!
-//! A line is a TUN device of a namespace, or one end of a pair of sockets to the WAN or to another box: a read or
-//! a write is a packet. The LAN is a switch: what one of it sends to another does not touch the box.
+//! The LAN is a switch: what one of it sends to another does not touch the box.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -15,33 +14,44 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::EventFd;
-use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
-use socket2::{Domain, Socket, Type};
 use tcp_punch_proto::Instant as BoxTime;
 
+use super::line::Line;
+use super::tap::Record;
 use super::wan::Prefix;
 use super::{packet, sys};
 use crate::natbox::{Addresses, Config, NatBox, Side};
 
 /// Packets read from one line before the others get their turn.
 const BURST: usize = 64;
-/// Room for a burst of a fast stream, in bytes; the sockets' default is a hundred packets.
-const ROOM: usize = 16 << 20;
+
+/// An order is carried out at once, even by a busy thread.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Somebody in the LAN of a box.
 #[derive(Debug)]
 struct Member {
     prefixes: Vec<Prefix>,
-    line: File,
+    line: Line,
 }
 
 /// What the builder of the network and the box's thread share.
 #[derive(Debug)]
 struct Shared {
     members: Mutex<Vec<Arc<Member>>>,
+    orders: Mutex<Vec<(Order, Sender<()>)>>,
+    /// What is on the outer line.
+    record: Arc<Record>,
     wake: EventFd,
     stop: Mutex<bool>,
+}
+
+/// What shall happen to the box.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    Forget,
+    Reboot(Duration),
 }
 
 /// A running box; it ends when this is dropped.
@@ -58,15 +68,18 @@ impl RunningBox {
         config: Config,
         addresses: Addresses,
         seed: u64,
-        outer: File,
+        outer: Line,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             members: Mutex::default(),
+            orders: Mutex::default(),
+            record: Arc::default(),
             wake: EventFd::new()?,
             stop: Mutex::default(),
         });
         let worker = Worker {
             nat: NatBox::new(config, addresses, seed),
+            addresses,
             outer,
             members: Vec::new(),
             shared: Arc::clone(&shared),
@@ -82,7 +95,7 @@ impl RunningBox {
     }
 
     /// Puts somebody into its LAN.
-    pub(super) fn join(&self, prefixes: Vec<Prefix>, line: File) {
+    pub(super) fn join(&self, prefixes: Vec<Prefix>, line: Line) {
         let member = Arc::new(Member { prefixes, line });
         lock(&self.shared.members).push(member);
         self.wake();
@@ -104,6 +117,30 @@ impl RunningBox {
         Ok(())
     }
 
+    /// Loses all mappings and connections.
+    pub(super) fn forget(&self) -> io::Result<()> {
+        self.order(Order::Forget)
+    }
+
+    /// Loses all, and passes nothing for that long.
+    pub(super) fn reboot(&self, takes: Duration) -> io::Result<()> {
+        self.order(Order::Reboot(takes))
+    }
+
+    /// What is on its outer line.
+    pub(super) fn record(&self) -> &Arc<Record> {
+        &self.shared.record
+    }
+
+    /// Returns when it has happened.
+    fn order(&self, order: Order) -> io::Result<()> {
+        let (done, wait) = mpsc::channel();
+        lock(&self.shared.orders).push((order, done));
+        self.wake();
+        wait.recv_timeout(PATIENCE)
+            .map_err(|_| io::Error::other("the box has no thread any more"))
+    }
+
     fn wake(&self) {
         // Writing fails only when the counter is full, and then the thread wakes as well.
         let _ = self.shared.wake.write(1);
@@ -121,22 +158,10 @@ impl Drop for RunningBox {
     }
 }
 
-/// A line within this process: two ends, a packet a read, a packet a write, without blocking.
-pub(super) fn line() -> io::Result<(File, File)> {
-    let (one, other) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None)?;
-    let end = |socket: Socket| {
-        socket.set_nonblocking(true)?;
-        let descriptor = OwnedFd::from(socket);
-        // Beyond the system's limit only with full rights; what is there without them is enough for sessions.
-        let _ = setsockopt(&descriptor, sockopt::SndBufForce, &ROOM);
-        Ok::<_, io::Error>(File::from(descriptor))
-    };
-    Ok((end(one)?, end(other)?))
-}
-
 struct Worker {
     nat: NatBox,
-    outer: File,
+    addresses: Addresses,
+    outer: Line,
     members: Vec<Arc<Member>>,
     shared: Arc<Shared>,
     start: Instant,
@@ -151,7 +176,7 @@ impl Worker {
         loop {
             let now = self.now();
             while let Some(packet) = self.nat.handle_timeout(now) {
-                send(&self.outer, &packet);
+                self.send_out(&packet);
             }
             let ready = self.wait();
             if *lock(&self.shared.stop) {
@@ -179,7 +204,20 @@ impl Worker {
                 // It is read to be reset; there is nothing to learn from it.
                 let _ = self.shared.wake.read();
                 self.members = lock(&self.shared.members).clone();
+                self.obey();
             }
+        }
+    }
+
+    fn obey(&mut self) {
+        let orders = std::mem::take(&mut *lock(&self.shared.orders));
+        for (order, done) in orders {
+            match order {
+                Order::Forget => self.nat.forget(),
+                Order::Reboot(takes) => self.nat.reboot(self.now(), takes, self.addresses),
+            }
+            // Nobody waits any more only where the caller panicked.
+            let _ = done.send(());
         }
     }
 
@@ -207,10 +245,15 @@ impl Worker {
     /// Takes in what a line has; returns whether its other end is still there.
     fn drain(&mut self, member: Option<usize>, buffer: &mut [u8]) -> bool {
         for _ in 0..BURST {
-            let mut line = member.map_or(&self.outer, |number| &self.members[number].line);
+            let line = member.map_or(&self.outer, |number| &self.members[number].line);
             match line.read(buffer) {
                 Ok(0) => return false,
-                Ok(length) => self.switch(member, &buffer[..length]),
+                Ok(length) => {
+                    if member.is_none() {
+                        self.shared.record.note(false, &buffer[..length]);
+                    }
+                    self.switch(member, &buffer[..length]);
+                }
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
             }
         }
@@ -228,11 +271,16 @@ impl Worker {
         let judged = self.nat.handle(self.now(), from, packet);
         match judged.emitted(from) {
             None => {}
-            Some((Side::Outside, packet)) => send(&self.outer, &packet),
+            Some((Side::Outside, packet)) => self.send_out(&packet),
             Some((Side::Inside, packet)) => {
                 self.deliver(&packet);
             }
         }
+    }
+
+    fn send_out(&self, packet: &[u8]) {
+        self.shared.record.note(true, packet);
+        self.outer.write(packet);
     }
 
     /// Gives a packet to whoever of the LAN it is for; returns whether there is such a one.
@@ -243,7 +291,7 @@ impl Worker {
         let has = |member: &&Arc<Member>| member.prefixes.iter().any(|prefix| prefix.contains(to));
         let member = self.members.iter().find(has);
         if let Some(member) = member {
-            send(&member.line, packet);
+            member.line.write(packet);
         }
         member.is_some()
     }
@@ -251,11 +299,6 @@ impl Worker {
     fn now(&self) -> BoxTime {
         BoxTime::ZERO.after(self.start.elapsed())
     }
-}
-
-fn send(mut line: &File, packet: &[u8]) {
-    // A device that is down or full loses the packet, as a cable would.
-    let _ = line.write(packet);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

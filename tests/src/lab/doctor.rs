@@ -81,7 +81,9 @@ pub fn expectations() -> Vec<Expected> {
             "hairpin",
             changed(restricted("silence"), json!({ "hairpin": true })),
         ),
+        ("symmetric-256", symmetric("steps of 256")),
         ("strict", restricted("silence")),
+        ("stateless", restricted("silence")),
     ];
     rows.into_iter()
         .map(|(kind, fields)| Expected { kind, fields })

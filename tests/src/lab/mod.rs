@@ -4,18 +4,18 @@
 //!
 //! ```text
 //!  A ──── NAT A ════╗                 ╔════ NAT B ──── B      each a network namespace
-//!   veth, bridge    ╠═══ the WAN ═════╣                       ─ kernel  ═ TUN device
+//!   veth, bridge    ╠═══ the WAN ═════╣                       ─ kernel  ═ line to this process
 //!                   ╚═══    S    ═════╝                       the WAN: delay, jitter, loss, hops
 //! ```
 //!
 //! From the ground up:
 //!
 //! - [`netns`], [`wan`], [`nat`]: namespaces, the paths between them, the rulesets; [`topology`] says who is behind
-//!   what, and [`network`] builds it. A NAT may also be a box of [`crate::natbox`] in this process, between TUN devices;
-//!   [`agree`] holds the two makes against each other.
+//!   what, and [`network`] builds it. A NAT may also be a box of [`crate::natbox`] in this process;
+//!   [`agree`] holds the two makes against each other. [`line`] brings packets here, [`means`] knows what there is.
 //! - [`program`], [`procs`], [`events`]: the binary, running it, what it says. [`stage`] knows who has which key,
 //!   [`pair`] runs sessions between the two peers.
-//! - [`tap`] and [`ladder`] show a session; [`floor`] and [`figures`] judge its times.
+//! - [`trace`] tells which packets were seen where; [`tap`] and [`ladder`] show a session; [`floor`] and [`figures`] judge its times.
 //! - [`cases`], [`bytes`], [`trouble`], [`compare`]: what is run in it.
 //!
 //! Nothing of a run is left over: see [`netns`] and [`interrupt`].
@@ -25,6 +25,7 @@ mod boxes;
 pub mod bytes;
 pub mod cases;
 pub mod compare;
+mod conntrack;
 pub mod doctor;
 pub mod events;
 pub mod figures;
@@ -32,7 +33,10 @@ pub mod floor;
 mod icmp;
 pub mod interrupt;
 pub mod ladder;
+pub mod line;
+pub mod means;
 pub mod nat;
+mod netlink;
 pub mod netns;
 pub mod network;
 pub mod packet;
@@ -49,5 +53,6 @@ mod sys;
 pub mod table;
 pub mod tap;
 pub mod topology;
+pub mod trace;
 pub mod trouble;
 pub mod wan;

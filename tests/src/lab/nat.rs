@@ -8,6 +8,7 @@ mod ruleset;
 
 use std::fmt;
 
+use super::means::Maker;
 use crate::natbox::{Config, Filtering as BoxFiltering, Hairpin, Mapping as BoxMapping, PRESETS};
 
 /// Which outer port an inner endpoint gets.
@@ -21,8 +22,8 @@ enum Mapping {
     Random,
     /// A random port for each destination.
     SymmetricRandom,
-    /// The next port for each destination.
-    SymmetricNext,
+    /// The next port for each destination, that much higher.
+    SymmetricNext { step: u32 },
 }
 
 /// Whose packets are let in at a mapped endpoint.
@@ -61,8 +62,20 @@ pub struct NatKind {
     filtering: Filtering,
     early: Early,
     hairpin: bool,
-    /// Where it is a box, what that does; the fields above then mean nothing.
-    boxed: Option<Config>,
+    /// Whether connections are followed; without, what goes out makes a hole, whatever its sequence numbers.
+    tracked: bool,
+    made: Made,
+}
+
+/// Who plays it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Made {
+    /// The kernel, or the box of that name where it cannot.
+    Whoever,
+    /// The kernel.
+    Kernel,
+    /// A box, and what that does; the other fields then mean nothing.
+    Box(Config),
 }
 
 /// What the others are variations of: plain `masquerade`.
@@ -73,11 +86,12 @@ const DROP: NatKind = NatKind {
     filtering: Filtering::Port,
     early: Early::Silence,
     hairpin: false,
-    boxed: None,
+    tracked: true,
+    made: Made::Whoever,
 };
 
 /// All kinds, in the order in which `--help` lists them.
-pub const KINDS: [NatKind; 13] = [
+pub const KINDS: [NatKind; 15] = [
     DROP,
     NatKind {
         name: "rst-rule",
@@ -124,7 +138,13 @@ pub const KINDS: [NatKind; 13] = [
     NatKind {
         name: "symmetric-seq",
         about: "the next port for each destination",
-        mapping: Mapping::SymmetricNext,
+        mapping: Mapping::SymmetricNext { step: 1 },
+        ..DROP
+    },
+    NatKind {
+        name: "symmetric-256",
+        about: "... 256 further on: a counter in the other byte order",
+        mapping: Mapping::SymmetricNext { step: 256 },
         ..DROP
     },
     NatKind {
@@ -151,13 +171,20 @@ pub const KINDS: [NatKind; 13] = [
         filtering: Filtering::Strict,
         ..DROP
     },
+    NatKind {
+        name: "stateless",
+        about: "follows no connection: what goes out makes a hole",
+        tracked: false,
+        ..DROP
+    },
 ];
 
 impl NatKind {
     /// The default: plain `masquerade`, unsolicited packets dropped.
     pub const DROP: Self = DROP;
 
-    /// The kind of that name: `drop` and `kernel:drop` are the kernel's, `box:drop` is the box.
+    /// The kind of that name: `kernel:drop` is the kernel's, `box:drop` is the box, and `drop` is whichever of them can
+    /// be had, the kernel's rather than the box.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         if let Some(name) = name.strip_prefix("box:") {
@@ -165,12 +192,16 @@ impl NatKind {
             return Some(Self {
                 name: preset.name,
                 about: preset.about,
-                boxed: Some(preset.config),
+                made: Made::Box(preset.config),
                 ..DROP
             });
         }
-        let name = name.strip_prefix("kernel:").unwrap_or(name);
-        KINDS.into_iter().find(|kind| kind.name == name)
+        let (name, made) = match name.strip_prefix("kernel:") {
+            Some(name) => (name, Made::Kernel),
+            None => (name, Made::Whoever),
+        };
+        let kind = KINDS.into_iter().find(|kind| kind.name == name)?;
+        Some(Self { made, ..kind })
     }
 
     /// The box that does what this kind does, where there is one.
@@ -179,17 +210,30 @@ impl NatKind {
         Self::named(&format!("box:{}", self.name))
     }
 
+    /// Itself, or the box of its name where boxes play all NATs of which only the kind is said.
+    #[must_use]
+    pub fn made_by(self, maker: Maker) -> Self {
+        match (self.made, maker) {
+            (Made::Whoever, Maker::Boxes) => self.as_box().unwrap_or(self),
+            (Made::Whoever, Maker::Kernel) | (Made::Kernel | Made::Box(_), _) => self,
+        }
+    }
+
     /// What the box does, where it is one.
     pub(super) fn config(self) -> Option<Config> {
-        self.boxed
+        match self.made {
+            Made::Box(config) => Some(config),
+            Made::Whoever | Made::Kernel => None,
+        }
     }
 
     /// Whether it can be told from `drop` where there is nothing to translate, as a firewall for IPv6.
     #[must_use]
     pub fn is_for_ipv6(self) -> bool {
-        self.boxed.map_or_else(
+        self.config().map_or_else(
             || {
-                self.mapping == Mapping::Preserving
+                self.tracked
+                    && self.mapping == Mapping::Preserving
                     && self.filtering == Filtering::Port
                     && !self.hairpin
             },
@@ -200,6 +244,7 @@ impl NatKind {
                         && config.filtering == BoxFiltering::AddressAndPortDependent
                         && config.hairpin == Hairpin::Refuse
                         && config.ports == base.ports
+                        && config.tracking == base.tracking
             },
         )
     }
@@ -207,11 +252,11 @@ impl NatKind {
     /// Whether the outer port depends on the destination.
     #[must_use]
     pub fn is_symmetric(self) -> bool {
-        self.boxed.map_or_else(
+        self.config().map_or_else(
             || {
                 matches!(
                     self.mapping,
-                    Mapping::SymmetricRandom | Mapping::SymmetricNext
+                    Mapping::SymmetricRandom | Mapping::SymmetricNext { .. }
                 )
             },
             |config| {
@@ -226,7 +271,11 @@ impl NatKind {
 
 impl fmt::Display for NatKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let made = if self.boxed.is_some() { "box:" } else { "" };
+        let made = match self.made {
+            Made::Whoever => "",
+            Made::Kernel => "kernel:",
+            Made::Box(_) => "box:",
+        };
         write!(f, "{made}{}", self.name)
     }
 }

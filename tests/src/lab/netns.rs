@@ -7,13 +7,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
 use nix::sched::{CloneFlags, unshare};
 
+use super::netlink::Netlink;
 use super::sys;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -31,7 +32,7 @@ impl Namespace {
     /// Makes an empty namespace with loopback up. The name is for messages only.
     ///
     /// # Errors
-    /// Where the process may not make one, or `ip` is not there.
+    /// Where the process may not make one.
     pub fn new(name: &str) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel::<Job>();
         let (ready, made) = mpsc::channel();
@@ -58,7 +59,7 @@ impl Namespace {
             jobs: Some(jobs),
             worker: Some(worker),
         };
-        namespace.ip("link set lo up")?;
+        namespace.configure(|netlink| netlink.up("lo"))?;
         Ok(namespace)
     }
 
@@ -68,10 +69,9 @@ impl Namespace {
         &self.name
     }
 
-    /// A path by which `ip` can move a device into this namespace while the lab runs.
-    #[must_use]
-    pub fn path(&self) -> String {
-        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
+    /// A descriptor by which a device can be moved into this namespace while it is there.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.file.as_raw_fd()
     }
 
     /// Runs a job in the namespace, on its thread, and waits for the result.
@@ -109,12 +109,13 @@ impl Namespace {
         })
     }
 
-    /// Runs lines of `ip` in one go.
-    ///
-    /// # Errors
-    /// When one of them fails; the error carries what `ip` said.
-    pub fn ip(&self, lines: &str) -> io::Result<()> {
-        self.feed("ip", &["-batch", "-"], lines)
+    /// Sets up devices, addresses and routes.
+    pub(super) fn configure(
+        &self,
+        job: impl FnOnce(&mut Netlink) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        self.run(move || job(&mut Netlink::open()?))
+            .map_err(|e| io::Error::new(e.kind(), format!("in {}: {e}", self.name)))
     }
 
     /// Loads an nftables ruleset.
@@ -122,7 +123,29 @@ impl Namespace {
     /// # Errors
     /// When `nft` refuses it; the error carries what it said.
     pub fn nft(&self, ruleset: &str) -> io::Result<()> {
-        self.feed("nft", &["-f", "-"], ruleset)
+        let mut command = Command::new("nft");
+        command
+            .args(["-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = self
+            .spawn(command)
+            .map_err(|e| io::Error::new(e.kind(), format!("nft: {e}")))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that gave up early says why on its standard error, below.
+            let _ = stdin.write_all(ruleset.as_bytes());
+        }
+        let output = child.wait_with_output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(io::Error::other(format!(
+            "nft in {}: {}",
+            self.name,
+            said.trim()
+        )))
     }
 
     /// Sets one of the namespace's own kernel settings, named as under `/proc/sys/net`.
@@ -151,35 +174,6 @@ impl Namespace {
             )
         })?;
         Ok(tables.lines().filter_map(listening_port).collect())
-    }
-
-    fn feed(
-        &self,
-        program: &'static str,
-        arguments: &'static [&'static str],
-        input: &str,
-    ) -> io::Result<()> {
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = self.spawn(command)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A program that gave up early says why on its standard error, below.
-            let _ = stdin.write_all(input.as_bytes());
-        }
-        let output = child.wait_with_output()?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(io::Error::other(format!(
-            "{program} in {}: {}",
-            self.name,
-            said.trim()
-        )))
     }
 }
 

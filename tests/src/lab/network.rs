@@ -1,16 +1,24 @@
 //! The built network: namespaces with their devices, addresses, routes and rules; and the boxes.
 
 mod boxed;
+mod build;
+mod record;
+mod switches;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
+
+use build::Builder;
+pub(super) use record::Recording;
 
 use super::boxes::RunningBox;
-use super::nat::NatKind;
+use super::line::Lines;
+use super::means::Means;
 use super::netns::Namespace;
-use super::topology::{Addresses, Family, Lan, Layout, prefixes, public, second_server};
-use super::wan::{self, Attachment, Conditions, Prefix, Site, Wan};
+use super::topology::{Addresses, Family, Lan, Layout, second_server};
+use super::wan::{self, Conditions, Site, Wan};
 
 /// The host part of each peer's address in its LAN.
 const HOST_A: u8 = 10;
@@ -39,7 +47,7 @@ pub struct Host {
 /// A NAT.
 #[derive(Debug)]
 pub struct Router {
-    name: String,
+    pub(super) name: String,
     made: Made,
     /// Its addresses towards the WAN.
     pub outer: Addresses,
@@ -50,9 +58,10 @@ pub struct Router {
 /// Who plays a NAT.
 #[derive(Debug)]
 enum Made {
-    /// The kernel, in a namespace; with so many ports on its bridge.
+    /// The kernel, in a namespace, with its rules, and so many ports on its bridge.
     Kernel {
         namespace: Namespace,
+        ruleset: String,
         ports: AtomicU32,
     },
     /// This process.
@@ -89,22 +98,38 @@ pub struct Network {
     pub b: Host,
     /// The server's host.
     pub s: Host,
-    routers: Vec<Router>,
+    pub(super) routers: Vec<Router>,
     plan: Plan,
+    means: Means,
+    lines: Arc<Lines>,
 }
 
 impl Network {
-    /// Builds it.
+    /// Builds it with the best that there is here.
     ///
     /// # Errors
     /// When a right, a device, a program or a kernel feature is missing; the error says which.
     pub fn build(plan: &Plan) -> io::Result<Self> {
+        Self::build_with(plan, Means::here())
+    }
+
+    /// Builds it with something that may not be the best.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn build_with(plan: &Plan, means: Means) -> io::Result<Self> {
+        let plan = &Plan {
+            layout: plan.layout.made_by(means.nats),
+            ..plan.clone()
+        };
         let mut builder = Builder {
             family: plan.family,
             seed: plan.conditions.seed,
             routers: Vec::new(),
             attachments: Vec::new(),
             lans: 0,
+            means,
+            lines: Arc::new(Lines::new(means.devices)?),
         };
         let layout = &plan.layout;
         let shared = builder.chain(Outer::Wan(Site::A), &layout.shared, "", layout.a.is_empty())?;
@@ -119,7 +144,7 @@ impl Network {
         let b = builder.host("b", outside_b, HOST_B)?;
         let s = builder.host("s", Outer::Wan(Site::S), 0)?;
         let second = second_server();
-        builder.address(&s.namespace, wan::DEVICE, second, 32, 128)?;
+        builder.address(&s.namespace, wan::DEVICE, second, [32, 128])?;
         let wan = Wan::start(plan.conditions.clone(), builder.attachments)?;
         Ok(Self {
             wan,
@@ -128,6 +153,8 @@ impl Network {
             s,
             routers: builder.routers,
             plan: plan.clone(),
+            means,
+            lines: builder.lines,
         })
     }
 
@@ -137,7 +164,7 @@ impl Network {
         &self.wan
     }
 
-    /// What it was built from.
+    /// What it was built from, with every NAT's maker.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
@@ -147,6 +174,14 @@ impl Network {
     #[must_use]
     pub fn router(&self, name: &str) -> Option<&Router> {
         self.routers.iter().find(|router| router.name == name)
+    }
+
+    /// The outer address of a NAT, by the version of IP that the peers use: for `nat-a` and `nat-b` inside a carrier's
+    /// NAT, that of a home's router in the carrier's network.
+    #[must_use]
+    pub fn outer_address(&self, nat: &str) -> Option<IpAddr> {
+        let router = self.router(nat)?;
+        Some(router.outer.main(self.plan.family))
     }
 
     /// Puts a further host into the LAN of a NAT, with any host part: a stranger.
@@ -163,213 +198,11 @@ impl Network {
             routers,
             attachments: Vec::new(),
             lans: 0,
+            means: self.means,
+            lines: Arc::clone(&self.lines),
         };
         let result = builder.host(name, Outer::Lan(at), host);
         self.routers = builder.routers;
         result
-    }
-}
-
-struct Builder {
-    family: Family,
-    seed: u64,
-    routers: Vec<Router>,
-    attachments: Vec<Attachment>,
-    lans: u16,
-}
-
-impl Builder {
-    /// Puts NATs, given from the inside outwards, inside `outer`; returns where the innermost leads to.
-    fn chain(
-        &mut self,
-        outer: Outer,
-        kinds: &[NatKind],
-        suffix: &str,
-        home: bool,
-    ) -> io::Result<Outer> {
-        let mut outer = outer;
-        for (level, kind) in kinds.iter().enumerate().rev() {
-            let innermost = home && level == 0;
-            let name = if innermost { "nat" } else { "carrier" };
-            self.nat(&format!("{name}{suffix}"), *kind, outer, innermost)?;
-            outer = Outer::Lan(self.routers.len() - 1);
-        }
-        Ok(outer)
-    }
-
-    fn nat(&mut self, name: &str, kind: NatKind, outer: Outer, home: bool) -> io::Result<()> {
-        if let Some(config) = kind.config() {
-            return self.boxed(name, config, outer, home);
-        }
-        let namespace = self.namespace(name)?;
-        namespace.sysctl("ipv4/ip_forward", "1")?;
-        if self.family.has_v6() {
-            namespace.sysctl("ipv6/conf/all/forwarding", "1")?;
-        }
-        // Its position in the outer LAN; any number will do that no host has.
-        let address = self.connect(
-            &namespace,
-            wan::DEVICE,
-            outer,
-            100 + self.routers.len() as u8,
-        )?;
-        self.lans += 1;
-        let lan = Lan::new(self.site(outer), self.lans, home);
-        namespace
-            .ip("link add lan type bridge forward_delay 0 mcast_snooping 0\nlink set lan up")?;
-        // Where the module br_netfilter is loaded, bridged packets would pass the rules a second time.
-        for family in ["iptables", "ip6tables", "arptables"] {
-            let _ = namespace.sysctl(&format!("bridge/bridge-nf-call-{family}"), "0");
-        }
-        self.address(&namespace, "lan", lan.router(), 24, 64)?;
-        namespace.nft(&kind.ruleset(address.v4))?;
-        if self.family.has_v6() {
-            self.delegate(lan, outer, address)?;
-        }
-        self.routers.push(Router {
-            name: name.to_owned(),
-            made: Made::Kernel {
-                namespace,
-                ports: AtomicU32::new(0),
-            },
-            outer: address,
-            lan,
-            parent: outer,
-        });
-        Ok(())
-    }
-
-    /// Tells the routers further out where an IPv6 network is.
-    fn delegate(&self, lan: Lan, outer: Outer, via: Addresses) -> io::Result<()> {
-        let (mut outer, mut via) = (outer, via);
-        while let Outer::Lan(at) = outer {
-            let router = &self.routers[at];
-            match &router.made {
-                Made::Kernel { namespace, .. } => {
-                    namespace.ip(&format!("route add {} via {}", lan.v6_network(), via.v6))?;
-                }
-                Made::Box(running) => {
-                    let range = Prefix::new(lan.address(0).v6.into(), 64);
-                    running.delegate(range, via.v6.into())?;
-                }
-            }
-            (outer, via) = (router.parent, router.outer);
-        }
-        Ok(())
-    }
-
-    fn host(&mut self, name: &str, outer: Outer, number: u8) -> io::Result<Host> {
-        let namespace = self.namespace(name)?;
-        let device = if matches!(outer, Outer::Wan(_)) {
-            wan::DEVICE
-        } else {
-            "eth0"
-        };
-        let addresses = self.connect(&namespace, device, outer, number)?;
-        Ok(Host {
-            namespace: Arc::new(namespace),
-            addresses,
-        })
-    }
-
-    fn namespace(&self, name: &str) -> io::Result<Namespace> {
-        let namespace = Namespace::new(name)?;
-        // Speeds of two machines can be compared only if both send the same way; every kernel has this one.
-        let _ = namespace.sysctl("ipv4/tcp_congestion_control", "cubic");
-        for scope in ["all", "default"] {
-            namespace.sysctl(&format!("ipv4/conf/{scope}/rp_filter"), "0")?;
-            if self.family.has_v6() {
-                // An address is usable at once: nobody else is there who could have it.
-                namespace.sysctl(&format!("ipv6/conf/{scope}/accept_dad"), "0")?;
-            } else {
-                // A kernel without IPv6 has nothing to switch off.
-                let _ = namespace.sysctl(&format!("ipv6/conf/{scope}/disable_ipv6"), "1");
-            }
-        }
-        Ok(namespace)
-    }
-
-    /// Connects a namespace's outer device, and gives it address and default route.
-    fn connect(
-        &mut self,
-        namespace: &Namespace,
-        device: &str,
-        outer: Outer,
-        number: u8,
-    ) -> io::Result<Addresses> {
-        match outer {
-            Outer::Wan(site) => {
-                let addresses = public(site);
-                self.attachments
-                    .push(Attachment::new(site, namespace, prefixes(site))?);
-                self.address(namespace, device, addresses, 32, 128)?;
-                self.default_route(
-                    namespace,
-                    &format!("dev {device}"),
-                    &format!("dev {device}"),
-                )?;
-                Ok(addresses)
-            }
-            Outer::Lan(at) => {
-                let lan = self.routers[at].lan;
-                let (router, port) = match &self.routers[at].made {
-                    Made::Box(running) => {
-                        return self.behind_box(running, lan, namespace, device, number);
-                    }
-                    Made::Kernel { namespace, ports } => {
-                        (namespace, ports.fetch_add(1, Ordering::Relaxed))
-                    }
-                };
-                let path = namespace.path();
-                router.ip(&format!(
-                    "link add port{port} type veth peer name {device} netns {path}\nlink set port{port} master lan up"
-                ))?;
-                let (addresses, via) = (lan.address(number), lan.router());
-                self.address(namespace, device, addresses, 24, 64)?;
-                self.default_route(
-                    namespace,
-                    &format!("via {}", via.v4),
-                    &format!("via {}", via.v6),
-                )?;
-                Ok(addresses)
-            }
-        }
-    }
-
-    fn address(
-        &self,
-        namespace: &Namespace,
-        device: &str,
-        own: Addresses,
-        v4: u8,
-        v6: u8,
-    ) -> io::Result<()> {
-        let mut lines = format!("link set {device} up\n");
-        if self.family.has_v4() {
-            lines += &format!("addr add {}/{v4} dev {device}\n", own.v4);
-        }
-        if self.family.has_v6() {
-            lines += &format!("addr add {}/{v6} dev {device} nodad\n", own.v6);
-        }
-        namespace.ip(&lines)
-    }
-
-    fn default_route(&self, namespace: &Namespace, v4: &str, v6: &str) -> io::Result<()> {
-        let mut lines = String::new();
-        if self.family.has_v4() {
-            lines += &format!("route add default {v4}\n");
-        }
-        if self.family.has_v6() {
-            // Written out, so that `ip` can tell the family also where no address follows.
-            lines += &format!("route add ::/0 {v6}\n");
-        }
-        namespace.ip(&lines)
-    }
-
-    fn site(&self, outer: Outer) -> Site {
-        match outer {
-            Outer::Wan(site) => site,
-            Outer::Lan(at) => self.site(self.routers[at].parent),
-        }
     }
 }

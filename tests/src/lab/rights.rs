@@ -6,10 +6,9 @@ use std::io;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
-use super::nat::NatKind;
+use super::line::Lines;
+use super::means::Means;
 use super::netns::Namespace;
-use super::topology::public;
-use super::wan::{Attachment, Site};
 
 /// The two capabilities that the lab uses, as bits of the kernel's set (`linux/capability.h`).
 const NEEDED: u64 = 1 << 12 /* CAP_NET_ADMIN */ | 1 << 21 /* CAP_SYS_ADMIN */;
@@ -25,26 +24,32 @@ pub fn gain() -> io::Result<()> {
         return Ok(());
     }
     let (user, group) = (geteuid(), getegid());
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(|e| {
-        io::Error::new(io::Error::from(e).kind(), format!("no user namespace: {e}"))
-    })?;
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|e| refused("user namespaces", &e.into()))?;
     // A group map may be written only once the right to leave groups has been given up (user_namespaces(7)).
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
-    fs::write("/proc/self/gid_map", format!("0 {group} 1"))
+    fs::write("/proc/self/setgroups", "deny")
+        .and_then(|()| fs::write("/proc/self/uid_map", format!("0 {user} 1")))
+        .and_then(|()| fs::write("/proc/self/gid_map", format!("0 {group} 1")))
+        .map_err(|e| refused("user namespaces", &e))
+}
+
+fn refused(what: &str, error: &io::Error) -> io::Error {
+    let text = format!(
+        "this user may not make {what} ({error}): run it as root, or allow them (user.max_user_namespaces, \
+         kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
+    );
+    io::Error::new(error.kind(), text)
 }
 
 /// Makes one of everything that the lab is made of.
 ///
 /// # Errors
 /// Says what could not be made.
-pub fn check() -> io::Result<()> {
-    let explain = |what: &str, e: &io::Error| io::Error::new(e.kind(), format!("{what}: {e}"));
-    let namespace = Namespace::new("check").map_err(|e| explain("network namespaces", &e))?;
-    Attachment::new(Site::A, &namespace, Vec::new())?;
-    namespace
-        .nft(&NatKind::DROP.ruleset(public(Site::A).v4))
-        .map_err(|e| explain("NAT in the kernel", &e))
+pub fn check(means: Means) -> io::Result<()> {
+    let namespace = Namespace::new("check").map_err(|e| refused("network namespaces", &e))?;
+    Lines::new(means.devices)?
+        .to(&namespace, "check")
+        .map_err(|e| io::Error::new(e.kind(), format!("no device: {e}")))?;
+    Ok(())
 }
 
 fn has_capabilities() -> bool {

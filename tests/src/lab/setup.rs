@@ -1,4 +1,4 @@
-//! The programs that the lab drives, and how a machine gets them.
+//! `nft`, the one program of the system that the lab can use, and how a machine gets it.
 
 use std::env;
 use std::io;
@@ -6,42 +6,17 @@ use std::process::Command;
 
 use nix::unistd::geteuid;
 
-/// A program of the system that the lab needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tool {
-    /// `ip` of iproute2; the one of BusyBox knows too little.
-    Ip,
-    /// `nft`.
-    Nft,
-}
-
-impl Tool {
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ip => "ip",
-            Self::Nft => "nft",
-        }
-    }
-
-    fn is_there(self) -> bool {
-        let Ok(output) = Command::new(self.name()).arg("-V").output() else {
-            return false;
-        };
-        let said = [output.stdout, output.stderr].concat();
-        output.status.success() && !String::from_utf8_lossy(&said).contains("BusyBox")
-    }
-}
-
-/// The tools that are not there.
+/// Whether `nft` is there. Without it, boxes play the NATs.
 #[must_use]
-pub fn missing() -> Vec<Tool> {
-    [Tool::Ip, Tool::Nft]
-        .into_iter()
-        .filter(|tool| !tool.is_there())
-        .collect()
+pub fn has_nft() -> bool {
+    Command::new("nft")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
+
+/// What every system calls the package.
+const PACKAGE: &str = "nftables";
 
 /// A system's package manager.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +25,6 @@ struct Manager {
     install: &'static [&'static str],
     /// Commands before it that get a fresh list of packages.
     refresh: &'static [&'static str],
-    iproute: &'static str,
 }
 
 const MANAGERS: [Manager; 5] = [
@@ -58,31 +32,26 @@ const MANAGERS: [Manager; 5] = [
         program: "apt-get",
         install: &["install", "--yes"],
         refresh: &["update"],
-        iproute: "iproute2",
     },
     Manager {
         program: "dnf",
         install: &["install", "-y"],
         refresh: &[],
-        iproute: "iproute",
     },
     Manager {
         program: "pacman",
         install: &["-S", "--noconfirm", "--needed"],
         refresh: &["-Sy"],
-        iproute: "iproute2",
     },
     Manager {
         program: "apk",
         install: &["add"],
         refresh: &["update"],
-        iproute: "iproute2",
     },
     Manager {
         program: "zypper",
         install: &["--non-interactive", "install"],
         refresh: &["--non-interactive", "refresh"],
-        iproute: "iproute2",
     },
 ];
 
@@ -92,37 +61,27 @@ impl Manager {
             .into_iter()
             .find(|manager| in_path(manager.program))
     }
-
-    fn packages(self, tools: &[Tool]) -> impl Iterator<Item = &'static str> {
-        tools.iter().map(move |tool| match tool {
-            Tool::Ip => self.iproute,
-            Tool::Nft => "nftables",
-        })
-    }
 }
 
-/// The command by which a person would install the tools, where the system's way is known.
+/// How to get it.
 #[must_use]
-pub fn by_hand(tools: &[Tool]) -> Option<String> {
-    let manager = Manager::found()?;
-    let words = manager
-        .install
-        .iter()
-        .copied()
-        .chain(manager.packages(tools));
-    let sudo = if geteuid().is_root() { "" } else { "sudo " };
-    Some(format!(
-        "{sudo}{} {}",
-        manager.program,
-        words.collect::<Vec<_>>().join(" ")
-    ))
+pub fn advice() -> String {
+    let by_hand = Manager::found().map(|manager| {
+        let sudo = if geteuid().is_root() { "" } else { "sudo " };
+        let (program, install) = (manager.program, manager.install.join(" "));
+        format!(" or `{sudo}{program} {install} {PACKAGE}`")
+    });
+    format!(
+        "install it with `cargo lab --setup`{}",
+        by_hand.unwrap_or_default()
+    )
 }
 
-/// Installs the tools with the system's package manager, which says on the terminal what it does.
+/// Installs it with the system's package manager, which says on the terminal what it does.
 ///
 /// # Errors
 /// When there is no known package manager, or it fails.
-pub fn install(tools: &[Tool]) -> io::Result<()> {
+pub fn install() -> io::Result<()> {
     let manager = Manager::found()
         .ok_or_else(|| io::Error::other("no package manager that the lab knows"))?;
     if !manager.refresh.is_empty() {
@@ -130,20 +89,12 @@ pub fn install(tools: &[Tool]) -> io::Result<()> {
         run(manager.program, manager.refresh.iter().copied())
             .unwrap_or_else(|error| eprintln!("lab: {error}"));
     }
-    run(
-        manager.program,
-        manager
-            .install
-            .iter()
-            .copied()
-            .chain(manager.packages(tools)),
-    )?;
-    match missing().as_slice() {
-        [] => Ok(()),
-        [tool, ..] => Err(io::Error::other(format!(
-            "{} is still not there",
-            tool.name()
-        ))),
+    let words = manager.install.iter().copied().chain([PACKAGE]);
+    run(manager.program, words)?;
+    if has_nft() {
+        Ok(())
+    } else {
+        Err(io::Error::other("nft is still not there"))
     }
 }
 

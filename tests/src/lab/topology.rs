@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::means::Maker;
 use super::nat::NatKind;
 use super::wan::{Prefix, Site};
 
@@ -37,6 +38,17 @@ impl Layout {
             Site::B
         } else {
             Site::A
+        }
+    }
+
+    /// The same, with whoever plays the NATs of which only the kind is said.
+    #[must_use]
+    pub fn made_by(&self, maker: Maker) -> Self {
+        let made = |kinds: &[NatKind]| kinds.iter().map(|kind| kind.made_by(maker)).collect();
+        Self {
+            a: made(&self.a),
+            b: made(&self.b),
+            shared: made(&self.shared),
         }
     }
 
@@ -151,6 +163,19 @@ pub fn second_server() -> Addresses {
     }
 }
 
+/// The addresses of a router on the way from a site, counted from 1: of that site's provider, and as global as the
+/// addresses of its customers, so that nobody takes a time-exceeded of it for one of a NAT.
+#[must_use]
+pub fn provider(site: Site, hop: u8) -> Addresses {
+    let [a, b, c, _] = public(site).v4.octets();
+    let [_, _, network, ..] = public(site).v6.segments();
+    Addresses {
+        // From the upper end: customers are numbered from the lower one.
+        v4: Ipv4Addr::new(a, b, c, u8::MAX - hop),
+        v6: v6(network, 0xffff, hop),
+    }
+}
+
 /// What the WAN sends to a site.
 #[must_use]
 pub fn prefixes(site: Site) -> Vec<Prefix> {
@@ -203,12 +228,6 @@ impl Lan {
     pub fn router(&self) -> Addresses {
         self.address(1)
     }
-
-    /// Its IPv6 network, to be routed to its NAT.
-    #[must_use]
-    pub fn v6_network(&self) -> String {
-        format!("{}/64", self.address(0).v6)
-    }
 }
 
 fn v6(site: u16, network: u16, host: u8) -> Ipv6Addr {
@@ -237,10 +256,25 @@ mod tests {
     }
 
     #[test]
+    fn routers_have_addresses_of_their_site_that_nobody_else_has() {
+        for site in Site::ALL {
+            for hop in [1, 64] {
+                let own = provider(site, hop);
+                for address in [IpAddr::from(own.v4), own.v6.into()] {
+                    let mut ranges = prefixes(site).into_iter();
+                    assert!(ranges.any(|range| range.contains(address)), "{address}");
+                }
+                assert!(own.v4.octets()[3] > 100, "{}", own.v4);
+            }
+        }
+        assert_ne!(provider(Site::A, 1), provider(Site::A, 2));
+    }
+
+    #[test]
     fn homes_share_their_ipv4_network_but_not_their_ipv6_network() {
         let (a, b) = (Lan::new(Site::A, 1, true), Lan::new(Site::B, 1, true));
         assert_eq!(a.router().v4, b.router().v4);
-        assert_ne!(a.v6_network(), b.v6_network());
-        assert_eq!(a.v6_network(), "2001:db8:a:1::/64");
+        assert_ne!(a.router().v6, b.router().v6);
+        assert_eq!(a.router().v6.to_string(), "2001:db8:a:1::1");
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use tcp_punch_tests::lab::means::Devices;
 use tcp_punch_tests::lab::nat::{KINDS, NatKind};
 use tcp_punch_tests::lab::network::Plan;
 use tcp_punch_tests::lab::pair::{Consent, Terms};
@@ -29,8 +30,9 @@ Examples:
   cargo lab trouble --filter server             refusals, dead servers, strangers; those with `server` in their name
   cargo lab compare                             the kept results once more: what got worse?
 
-It needs root or user namespaces, /dev/net/tun, and the programs `ip` and `nft` (`cargo lab --setup` installs
-them). Without the rights it runs `tcp-punch demo` instead and says what was not shown; with LAB=require in the
+It needs root or user namespaces, and nothing else. NATs are the kernel's where it is root and has the program `nft`
+(`cargo lab --setup` installs it), and otherwise boxes of the same names in its own process; kernel: or box: before
+a KIND asks for one of them. Without the rights it runs `tcp-punch demo` instead and says what was not shown; with LAB=require in the
 environment that is a failure. Exit code: 0 all done, 1 something failed, 2 usage.";
 
 /// Runs tcp-punch between hosts behind real NATs, in network namespaces of this machine.
@@ -40,9 +42,13 @@ pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// Install what is missing (`ip`, `nft`) with the system's package manager, then go on.
+    /// Install `nft` with the system's package manager where it is missing, then go on.
     #[arg(long, global = true)]
     pub(crate) setup: bool,
+
+    /// How packets come from the hosts to the NATs and the WAN of this process [default: tun, or veth without it].
+    #[arg(long, global = true, value_enum, value_name = "MAKE")]
+    devices: Option<DevicesWord>,
 
     /// A tcp-punch binary to run instead of building it.
     #[arg(long, global = true, value_name = "PATH")]
@@ -174,7 +180,7 @@ pub(crate) struct OnePair {
     server_loss: f64,
 
     /// Router hops between any two sites.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=64))]
     hops: u8,
 
     /// Where loss and jitter come from.
@@ -219,6 +225,16 @@ impl Args {
                 .exit();
         }
         args
+    }
+}
+
+impl Args {
+    /// The devices that were asked for.
+    pub(crate) fn devices(&self) -> Option<Devices> {
+        self.devices.map(|word| match word {
+            DevicesWord::Tun => Devices::Tun,
+            DevicesWord::Veth => Devices::Veth,
+        })
     }
 }
 
@@ -304,6 +320,14 @@ enum ConsentWord {
     Open,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DevicesWord {
+    /// TUN devices, which need /dev/net/tun.
+    Tun,
+    /// Packet sockets on pairs of veth devices.
+    Veth,
+}
+
 /// NATs from the host outwards.
 #[derive(Debug, Clone)]
 struct Levels(Vec<NatKind>);
@@ -366,7 +390,7 @@ fn kinds() -> String {
         .chain(lines)
         .chain(["  none                no NAT\n".to_owned()])
         .chain([
-            "With box: before it, such as box:drop, a NAT runs in the lab's process:".to_owned(),
+            "With box: before it, such as box:drop, a NAT runs in the lab's process; there are more of these:".to_owned(),
         ])
         .chain(boxes)
         .collect::<Vec<_>>()

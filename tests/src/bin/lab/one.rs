@@ -5,7 +5,7 @@ use std::io;
 use tcp_punch_tests::lab::figures::Outcome;
 use tcp_punch_tests::lab::floor::floor;
 use tcp_punch_tests::lab::ladder::{self, Scene};
-use tcp_punch_tests::lab::network::{Host, Network, Plan};
+use tcp_punch_tests::lab::network::{Host, Network};
 use tcp_punch_tests::lab::pair::{Pair, Session, Story};
 use tcp_punch_tests::lab::program::Program;
 use tcp_punch_tests::lab::stage::Stage;
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Args, program: &Program) -> io::Result<bool> {
     for number in 0..args.one.sessions {
         let session = if number == 0 && !args.json {
             let (session, story, taps) = with_taps(&mut pair)?;
-            print!("{}", header(&plan, &pair));
+            print!("{}", header(&pair));
             print!("{}", draw(&pair, &story, taps));
             println!();
             session
@@ -74,8 +74,9 @@ fn draw(pair: &Pair, story: &Story, taps: [Tap; 2]) -> String {
     })
 }
 
-fn header(plan: &Plan, pair: &Pair) -> String {
+fn header(pair: &Pair) -> String {
     let network = &pair.stage.network;
+    let plan = network.plan();
     let rtt = |one, other| plan.conditions.rtt(one, other).as_secs_f64() * 1000.0;
     let site_b = plan.layout.site_b();
     let (rtt_a, rtt_b) = (rtt(Site::A, Site::S), rtt(site_b, Site::S));

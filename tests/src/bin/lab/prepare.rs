@@ -1,7 +1,8 @@
-//! Before the lab: tools, rights, the binary; and what happens instead where they cannot be had.
+//! Before the lab: rights, devices, the binary; and what happens instead where they cannot be had.
 
 use std::process::ExitCode;
 
+use tcp_punch_tests::lab::means::Means;
 use tcp_punch_tests::lab::program::Program;
 use tcp_punch_tests::lab::{interrupt, rights, setup};
 
@@ -19,21 +20,10 @@ pub(crate) struct Instead {
 /// thread, and the handler for signals is one more thread. Until that is there, Ctrl-C simply ends everything, and
 /// there is nothing yet to be removed.
 pub(crate) fn prepare(args: &Args) -> Result<Program, Instead> {
-    let missing = setup::missing();
-    if !missing.is_empty() {
-        let names: Vec<&str> = missing.iter().map(|tool| tool.name()).collect();
-        let names = names.join(" and ");
-        if !args.setup {
-            let by_hand = setup::by_hand(&missing)
-                .map(|command| format!(", or `{command}`"))
-                .unwrap_or_default();
-            return Err(Instead {
-                reason: format!("{names} not found; install with `cargo lab --setup`{by_hand}"),
-            });
-        }
-        eprintln!("lab: installing {names}");
-        setup::install(&missing).map_err(|error| Instead {
-            reason: format!("{names} not installed: {error}"),
+    if args.setup && !setup::has_nft() {
+        eprintln!("lab: installing nft");
+        setup::install().map_err(|error| Instead {
+            reason: format!("nft not installed: {error}"),
         })?;
     }
     let gained = rights::gain();
@@ -43,12 +33,21 @@ pub(crate) fn prepare(args: &Args) -> Result<Program, Instead> {
     if let Err(error) = interrupt::handle() {
         eprintln!("lab: after an interrupt some files may be left over: {error}");
     }
-    gained
-        .and_then(|()| rights::check())
-        .map_err(|error| Instead {
-            reason: error.to_string(),
-        })?;
+    gained.and_then(|()| check(args)).map_err(|error| Instead {
+        reason: error.to_string(),
+    })?;
     Ok(program)
+}
+
+/// Tries what is needed, and says what is used.
+fn check(args: &Args) -> std::io::Result<()> {
+    if let Some(devices) = args.devices() {
+        Means::settle(devices);
+    }
+    let means = Means::here();
+    rights::check(means)?;
+    eprintln!("lab: {means}");
+    Ok(())
 }
 
 fn program(args: &Args) -> std::io::Result<Program> {

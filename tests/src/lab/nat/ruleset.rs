@@ -11,7 +11,13 @@ impl NatKind {
     #[must_use]
     pub fn ruleset(self, outer: Ipv4Addr) -> String {
         let mut rules = String::from("flush ruleset\n");
-        self.write_translation(&mut rules, outer)
+        let stateless = if self.tracked {
+            Ok(())
+        } else {
+            write_stateless(&mut rules, outer)
+        };
+        stateless
+            .and_then(|()| self.write_translation(&mut rules, outer))
             .and_then(|()| self.write_filter(&mut rules))
             .unwrap_or_else(|_| {
                 unreachable!("writing to a string does not fail");
@@ -97,13 +103,13 @@ impl NatKind {
                 writeln!(out, "  oifname wan masquerade fully-random")?;
             }
             Mapping::SymmetricRandom => writeln!(out, "  oifname wan masquerade random")?,
-            Mapping::SymmetricNext => {
-                let ports: Vec<String> =
-                    (0..8000).map(|n| format!("{n} : {}", 40000 + n)).collect();
-                let ports = ports.join(", ");
+            Mapping::SymmetricNext { step } => {
+                let turn = turn(step);
+                let port = |n| format!("{n} : {}", FIRST_PORT + n * step % turn);
+                let ports = (0..turn).map(port).collect::<Vec<_>>().join(", ");
                 writeln!(
                     out,
-                    "  oifname wan meta l4proto tcp snat to {outer} : numgen inc mod 8000 map {{ {ports} }}"
+                    "  oifname wan meta l4proto tcp snat to {outer} : numgen inc mod {turn} map {{ {ports} }}"
                 )?;
                 writeln!(out, "  oifname wan masquerade")?;
             }
@@ -184,6 +190,41 @@ impl NatKind {
         }
         writeln!(out, "  iifname wan drop")
     }
+}
+
+/// Translates TCP past connection tracking: the inner port is the outer one, and whoever was sent to may answer.
+///
+/// ICMP errors about it are for a connection that nobody knows, and end here.
+fn write_stateless(out: &mut String, outer: Ipv4Addr) -> fmt::Result {
+    writeln!(
+        out,
+        "table ip stateless {{
+ map inside {{ type inet_service : ipv4_addr; {DYNAMIC} }}
+ set holes {{ type ipv4_addr . inet_service . inet_service; flags dynamic,timeout; timeout 120s; size 65535; }}
+ chain pre {{ type filter hook prerouting priority raw;
+  meta l4proto tcp notrack
+  iifname wan meta l4proto tcp ip saddr . tcp sport . tcp dport @holes ip daddr set tcp dport map @inside
+ }}
+ chain post {{ type filter hook postrouting priority 300;
+  oifname wan meta l4proto tcp update @holes {{ ip daddr . tcp dport . tcp sport }}
+  oifname wan meta l4proto tcp update @inside {{ tcp sport : ip saddr }}
+  oifname wan meta l4proto tcp ip saddr set {outer}
+ }}
+}}"
+    )
+}
+
+/// The first of the ports that are given out one after the other, and how many there are at most.
+const FIRST_PORT: u32 = 40_000;
+const PORTS: u32 = 8_000;
+
+/// How many ports come before the first one again: as many as the steps reach all of.
+fn turn(step: u32) -> u32 {
+    let shared = |a: u32, b: u32| (2..=b).any(|by| a.is_multiple_of(by) && b.is_multiple_of(by));
+    (1..=PORTS)
+        .rev()
+        .find(|&turn| !shared(turn, step))
+        .unwrap_or(1)
 }
 
 /// Entries that the rules add themselves and that end when they are not used.

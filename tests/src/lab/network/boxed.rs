@@ -1,13 +1,14 @@
 //! Building with boxes: NATs that run in this process, and what is behind them.
 
-use std::fs::File;
 use std::io;
 use std::sync::atomic::Ordering;
 
-use super::{Builder, Made, Outer, Router};
-use crate::lab::boxes::{self, RunningBox};
+use super::build::Builder;
+use super::{Made, Outer, Router};
+use crate::lab::boxes::RunningBox;
+use crate::lab::line::Line;
+use crate::lab::netlink::Via;
 use crate::lab::netns::Namespace;
-use crate::lab::sys;
 use crate::lab::topology::{Addresses, Lan, prefixes, public};
 use crate::lab::wan::{Attachment, Prefix};
 use crate::natbox::{self, Config};
@@ -49,12 +50,15 @@ impl Builder {
     }
 
     /// The line from a box to the WAN, or into a LAN.
-    fn outer_line(&mut self, outer: Outer, number: u8) -> io::Result<(Addresses, File)> {
+    fn outer_line(&mut self, outer: Outer, number: u8) -> io::Result<(Addresses, Line)> {
         let at = match outer {
             Outer::Wan(site) => {
-                let (ours, theirs) = boxes::line()?;
-                self.attachments
-                    .push(Attachment::from_line(site, theirs, prefixes(site)));
+                let (ours, theirs) = Line::pair()?;
+                self.attachments.push(Attachment {
+                    site,
+                    line: theirs,
+                    prefixes: prefixes(site),
+                });
                 return Ok((public(site), ours));
             }
             Outer::Lan(at) => at,
@@ -63,30 +67,28 @@ impl Builder {
         let address = router.lan.address(number);
         match &router.made {
             Made::Box(running) => {
-                let (ours, theirs) = boxes::line()?;
+                let (ours, theirs) = Line::pair()?;
                 running.join(alone(address), theirs);
                 Ok((address, ours))
             }
             // Not a port of its bridge, which carries frames: a device of its own, to which only this address leads.
-            Made::Kernel { namespace, ports } => {
+            Made::Kernel {
+                namespace, ports, ..
+            } => {
                 let device = format!("port{}", ports.fetch_add(1, Ordering::Relaxed));
-                let line = tun(namespace, &device)?;
-                let mut lines = String::new();
-                if self.family.has_v4() {
-                    // Others in that LAN ask for it by ARP, and the router answers.
-                    namespace.sysctl("ipv4/conf/lan/proxy_arp", "1")?;
-                    lines += &format!("route add {}/32 dev {device}\n", address.v4);
-                }
-                if self.family.has_v6() {
-                    lines += &format!("route add {}/128 dev {device}\n", address.v6);
-                }
-                namespace.ip(&lines)?;
+                let line = self.lines.to(namespace, &device)?;
+                // Others in that LAN ask for it by ARP, and the router answers.
+                namespace.sysctl("ipv4/conf/lan/proxy_arp", "1")?;
+                self.each_family(namespace, address, move |netlink, address| {
+                    let bits = if address.is_ipv4() { 32 } else { 128 };
+                    netlink.route(address, bits, Via::Device(&device))
+                })?;
                 Ok((address, line))
             }
         }
     }
 
-    /// Puts a namespace into the LAN of a box, by a TUN device.
+    /// Puts a namespace into the LAN of a box, by a line.
     pub(super) fn behind_box(
         &self,
         running: &RunningBox,
@@ -95,27 +97,11 @@ impl Builder {
         device: &str,
         number: u8,
     ) -> io::Result<Addresses> {
-        let (own, via) = (lan.address(number), lan.router());
-        let line = tun(namespace, device)?;
-        self.address(namespace, device, own, 24, 64)?;
-        self.default_route(
-            namespace,
-            &format!("via {}", via.v4),
-            &format!("via {}", via.v6),
-        )?;
+        let line = self.lines.to(namespace, device)?;
+        let own = self.in_lan(namespace, device, lan, number)?;
         running.join(alone(own), line);
         Ok(own)
     }
-}
-
-fn tun(namespace: &Namespace, device: &str) -> io::Result<File> {
-    let name = device.to_owned();
-    let line = namespace.run(move || sys::open_tun(&name))?;
-    // As for the WAN: bursts wait, they are not lost.
-    namespace.ip(&format!(
-        "link set {device} mtu 1500 txqueuelen 10000\nlink set {device} up"
-    ))?;
-    Ok(line)
 }
 
 /// The ranges of somebody with these addresses and nobody behind.

@@ -1,8 +1,9 @@
-//! What must end well, or at least clearly: refusals, dead servers, strangers, many at once.
+//! What must end well, or at least clearly: refusals, dead servers, NATs that forget, strangers, many at once.
 //!
 //! Every item builds its own network, does one thing, and says what it saw: `Ok` when that is what must happen.
 
 mod hostile;
+mod nats;
 mod refusals;
 mod servers;
 mod together;
@@ -48,5 +49,12 @@ impl Trouble {
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Trouble> {
-    [refusals::ALL, servers::ALL, hostile::ALL, together::ALL].concat()
+    [
+        refusals::ALL,
+        servers::ALL,
+        nats::ALL,
+        hostile::ALL,
+        together::ALL,
+    ]
+    .concat()
 }

@@ -10,7 +10,7 @@ use crate::lab::packet::{Body, Summary};
 /// More than any introduction needs; a bulk transfer that is recorded by mistake does not fill the memory.
 const MOST: usize = 100_000;
 
-/// A packet that was read from a TUN device.
+/// A packet that was read from a line.
 #[derive(Debug, Clone)]
 pub struct Crossing {
     /// When it left its site.
@@ -23,6 +23,8 @@ pub struct Crossing {
     pub packet: Summary,
     /// What became of it.
     pub fate: Fate,
+    /// The WAN's answer, where its TTL ended and it may be answered, and when that is back where it came from.
+    pub answer: Option<(Instant, Summary)>,
 }
 
 /// What the WAN did with a packet.

@@ -26,12 +26,12 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Round trips between the sites, the same in both directions, without jitter and loss, over four hops.
+    /// Round trips between the sites, the same in both directions, without jitter and loss, over one hop.
     #[must_use]
     pub fn from_rtt(a_s: Duration, b_s: Duration, a_b: Duration) -> Self {
         let mut conditions = Self {
             paths: Default::default(),
-            hops: 4,
+            hops: 1,
             seed: 1,
         };
         for (from, to, rtt) in [

@@ -1,16 +1,15 @@
-//! The public internet of the lab: a router in user space between TUN devices.
+//! The public internet of the lab: a router in user space between lines.
 //!
-//! Every namespace with a public address has one TUN device, called `wan`. What the kernel sends there is read
+//! Every namespace with a public address has one device for it, called `wan`. What the kernel sends there is read
 //! by one thread, kept for as long as the path takes, and written to the device of the namespace that the
 //! destination belongs to. A path has a delay, jitter and loss of its own for each direction, and is a chain of
-//! router hops that count the TTL down. (Not netem: there are kernels without it.)
+//! router hops that count the TTL down, and answer from global addresses where it ends. (Not netem: there are kernels without it.)
 
 mod capture;
 mod conditions;
 mod paths;
 mod router;
 
-use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,8 +20,7 @@ use nix::sys::eventfd::EventFd;
 pub use capture::{Capture, Crossing, Fate};
 pub use conditions::{Conditions, Path};
 
-use super::netns::Namespace;
-use super::sys;
+use super::line::Line;
 
 /// The name of the device that leads to the WAN, in every namespace that has one.
 pub const DEVICE: &str = "wan";
@@ -61,6 +59,12 @@ impl Prefix {
         Self { address, bits }
     }
 
+    /// The address that it was made from.
+    #[must_use]
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Whether an address is in it.
     #[must_use]
     pub fn contains(&self, other: IpAddr) -> bool {
@@ -82,47 +86,22 @@ impl Prefix {
     }
 }
 
-/// One end of the WAN: a TUN device and the addresses behind it.
+/// One end of the WAN: a line and the addresses behind it.
 #[derive(Debug)]
 pub struct Attachment {
-    site: Site,
-    tun: File,
-    prefixes: Vec<Prefix>,
-}
-
-impl Attachment {
-    /// Makes the device in a namespace; addresses and routes are the caller's to set.
-    ///
-    /// # Errors
-    /// When `/dev/net/tun` may not be opened, or the process may not make devices.
-    pub fn new(site: Site, namespace: &Namespace, prefixes: Vec<Prefix>) -> io::Result<Self> {
-        let tun = namespace
-            .run(|| sys::open_tun(DEVICE))
-            .map_err(|e| io::Error::new(e.kind(), format!("TUN device (/dev/net/tun): {e}")))?;
-        // Bursts of a fast stream wait here while the router is busy; losing some would be loss nobody asked for.
-        namespace.ip(&format!("link set {DEVICE} mtu 1500 txqueuelen 10000"))?;
-        Ok(Self {
-            site,
-            tun,
-            prefixes,
-        })
-    }
-
-    /// The same for something in this process: a line that takes and gives whole packets without blocking.
-    #[must_use]
-    pub fn from_line(site: Site, line: File, prefixes: Vec<Prefix>) -> Self {
-        Self {
-            site,
-            tun: line,
-            prefixes,
-        }
-    }
+    /// Where it is.
+    pub site: Site,
+    /// What is sent to and from there.
+    pub line: Line,
+    /// Whose packets go there.
+    pub prefixes: Vec<Prefix>,
 }
 
 /// The running WAN; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Wan {
-    capture: Arc<Capture>,
+    /// What crosses it, for whoever runs sessions, and for traces: neither disturbs the other.
+    captures: [Arc<Capture>; 2],
     stop: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
 }
@@ -134,18 +113,14 @@ impl Wan {
     /// When no thread or event descriptor can be had.
     pub fn start(conditions: Conditions, attachments: Vec<Attachment>) -> io::Result<Self> {
         let stop = Arc::new(EventFd::new()?);
-        let capture = Arc::new(Capture::default());
-        let router = router::Router::new(
-            conditions,
-            attachments,
-            Arc::clone(&capture),
-            Arc::clone(&stop),
-        );
+        let captures = [Arc::new(Capture::default()), Arc::new(Capture::default())];
+        let router =
+            router::Router::new(conditions, attachments, captures.clone(), Arc::clone(&stop));
         let thread = thread::Builder::new()
             .name("wan".to_owned())
             .spawn(move || router.run())?;
         Ok(Self {
-            capture,
+            captures,
             stop,
             thread: Some(thread),
         })
@@ -154,7 +129,12 @@ impl Wan {
     /// What crossed the WAN.
     #[must_use]
     pub fn capture(&self) -> &Capture {
-        &self.capture
+        &self.captures[0]
+    }
+
+    /// The same, for a trace.
+    pub(super) fn traced(&self) -> &Capture {
+        &self.captures[1]
     }
 }
 

@@ -1,10 +1,11 @@
 //! What happens to one packet: pure decisions, without devices and threads.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::{Conditions, Site};
 use crate::lab::rng::Rng;
+use crate::lab::topology::provider;
 
 /// What becomes of a packet on its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,15 +83,12 @@ fn part(delay: Duration, hop: u8, hops: u8) -> Duration {
     delay * u32::from(hop) / (u32::from(hops) + 1)
 }
 
-/// The address of a hop, in the family of the packet that met it.
-pub(super) fn hop_address(family: IpAddr, from: Site, to: Site, hop: u8) -> IpAddr {
-    let path = (from.index() * 3 + to.index()) as u8;
+/// The address of a hop on the way from a site, in the family of the packet that met it.
+pub(super) fn hop_address(family: IpAddr, from: Site, hop: u8) -> IpAddr {
+    let own = provider(from, hop);
     match family {
-        // 198.18.0.0/15 is for benchmarks (RFC 2544): no site of the lab uses it.
-        IpAddr::V4(_) => Ipv4Addr::new(198, 18, path, hop).into(),
-        IpAddr::V6(_) => {
-            Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, path.into(), hop.into()).into()
-        }
+        IpAddr::V4(_) => own.v4.into(),
+        IpAddr::V6(_) => own.v6.into(),
     }
 }
 
@@ -101,7 +99,9 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn conditions() -> Conditions {
-        Conditions::from_rtt(40 * MS, 60 * MS, 80 * MS)
+        let mut conditions = Conditions::from_rtt(40 * MS, 60 * MS, 80 * MS);
+        conditions.hops = 4;
+        conditions
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +13,8 @@ use nix::sys::time::TimeSpec;
 
 use super::paths::{Paths, Way, hop_address};
 use super::{Attachment, Capture, Conditions, Crossing, Fate, Site};
-use crate::lab::{icmp, packet, sys};
+use crate::lab::packet::{self, Summary};
+use crate::lab::{icmp, sys};
 
 /// Packets read from one device before the others, and what is due, get their turn.
 const BURST: usize = 64;
@@ -34,7 +34,7 @@ pub(super) struct Router {
     paths: Paths,
     flying: BinaryHeap<Reverse<Flying>>,
     sent: u64,
-    capture: Arc<Capture>,
+    captures: [Arc<Capture>; 2],
     stop: Arc<EventFd>,
 }
 
@@ -42,7 +42,7 @@ impl Router {
     pub(super) fn new(
         conditions: Conditions,
         attachments: Vec<Attachment>,
-        capture: Arc<Capture>,
+        captures: [Arc<Capture>; 2],
         stop: Arc<EventFd>,
     ) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Router {
             paths: Paths::new(conditions),
             flying: BinaryHeap::new(),
             sent: 0,
-            capture,
+            captures,
             stop,
         }
     }
@@ -79,7 +79,7 @@ impl Router {
             .chain(
                 self.attachments
                     .iter()
-                    .map(|attachment| attachment.tun.as_fd()),
+                    .map(|attachment| attachment.line.as_fd()),
             )
             .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
             .collect();
@@ -115,15 +115,14 @@ impl Router {
             let Some(Reverse(next)) = self.flying.pop() else {
                 return;
             };
-            // A device that is down or full loses the packet, as a cable would.
-            let _ = (&self.attachments[next.device].tun).write(&next.packet);
+            self.attachments[next.device].line.write(&next.packet);
         }
     }
 
     fn take_in(&mut self, device: usize, buffer: &mut [u8]) {
         for _ in 0..BURST {
             // Nothing more to read, or the device is gone.
-            let Ok(length) = (&self.attachments[device].tun).read(buffer) else {
+            let Ok(length) = self.attachments[device].line.read(buffer) else {
                 return;
             };
             self.route(device, &buffer[..length]);
@@ -151,27 +150,28 @@ impl Router {
             // The provider does not turn a packet around towards its own customer.
             .filter(|to| *to != device);
         let Some(to_device) = to else {
-            self.record(now, from, None, bytes, Fate::NoRoute);
+            self.record(now, from, None, bytes, (Fate::NoRoute, None));
             return;
         };
         let to = self.attachments[to_device].site;
-        let fate = match self.paths.send(now, from, to, hop_limit) {
-            Way::Lost => Fate::Lost,
+        let what = match self.paths.send(now, from, to, hop_limit) {
+            Way::Lost => (Fate::Lost, None),
             Way::Arrives { at, hop_limit } => {
                 let mut packet = bytes.to_vec();
                 packet::set_hop_limit(&mut packet, hop_limit);
                 self.fly(at, to_device, packet);
-                Fate::Arrives(at)
+                (Fate::Arrives(at), None)
             }
             Way::Expired { hop, answer } => {
-                if let Some(packet) = icmp::time_exceeded(bytes, hop_address(source, from, to, hop))
-                {
+                let packet = icmp::time_exceeded(bytes, hop_address(source, from, hop));
+                let summary = packet.as_deref().and_then(Summary::of);
+                if let Some(packet) = packet {
                     self.fly(answer, device, packet);
                 }
-                Fate::Expired(hop)
+                (Fate::Expired(hop), summary.map(|summary| (answer, summary)))
             }
         };
-        self.record(now, from, Some(to), bytes, fate);
+        self.record(now, from, Some(to), bytes, what);
     }
 
     fn fly(&mut self, at: Instant, device: usize, packet: Vec<u8>) {
@@ -184,13 +184,23 @@ impl Router {
         }));
     }
 
-    fn record(&self, at: Instant, from: Site, to: Option<Site>, bytes: &[u8], fate: Fate) {
-        self.capture.record(bytes, |packet| Crossing {
-            at,
-            from,
-            to,
-            packet,
-            fate,
-        });
+    fn record(
+        &self,
+        at: Instant,
+        from: Site,
+        to: Option<Site>,
+        bytes: &[u8],
+        (fate, answer): (Fate, Option<(Instant, Summary)>),
+    ) {
+        for capture in &self.captures {
+            capture.record(bytes, |packet| Crossing {
+                at,
+                from,
+                to,
+                packet,
+                fate,
+                answer: answer.clone(),
+            });
+        }
     }
 }
