@@ -1,7 +1,7 @@
 //! Carries out what a peer machine wants, and tells it what came of it.
 
 use tcp_punch_proto::{
-    Close, Endpoint, Failure, Family, HandOver, Input, Instant, Output, SocketId,
+    Close, Endpoint, Failure, Family, HandOver, Hops, Input, Instant, Output, SocketId,
 };
 
 use super::app::Stream;
@@ -76,9 +76,13 @@ impl PeerHost {
                 id,
                 local,
                 remote,
-                hop_limit,
+                hops,
             } => {
                 self.dialled.push(remote);
+                let hop_limit = match hops {
+                    Hops::Default => None,
+                    Hops::Short(limit) | Hops::Trace(limit) => Some(limit),
+                };
                 let result = stage.net.dial(now, self.host, (local, remote), hop_limit);
                 let port = local.port;
                 stage
@@ -119,6 +123,7 @@ impl PeerHost {
                 stage.trace.line(now, format!("{name}: EVENT {event:?}"));
                 self.on_event(now, event);
             }
+            Output::Watch { .. } | Output::Inject(_) => unreachable!("not declared"),
             Output::Wait(_) => unreachable!("the drain ends there"),
         }
     }

@@ -58,6 +58,7 @@ impl ServerHost {
                         other_address,
                         ..
                     } => Wish::DialBack(port, other_address),
+                    LinkOutput::Inject(_) => unreachable!("the server does not spoof"),
                     LinkOutput::Event(event) => Wish::Event(event),
                     LinkOutput::Close(how) => Wish::Close(how),
                     LinkOutput::Wait(deadline) => Wish::Wait(deadline),
