@@ -548,12 +548,12 @@ impl Session {
         })
     }
 
-    /// A stream came from here: by which strategy?
-    pub(super) fn strategy_to(&self, remote: Endpoint) -> Strategy {
+    /// A stream connects this port of ours with that endpoint: by which strategy?
+    pub(super) fn strategy_of(&self, local_port: u16, remote: Endpoint) -> Strategy {
         let exact = self
             .attempts
             .iter()
-            .find(|attempt| attempt.remote == remote);
+            .find(|attempt| attempt.remote == remote && attempt.local_port == local_port);
         let host = |attempt: &&Attempt| !attempt.is_mapped() && attempt.remote.ip == remote.ip;
         exact
             .or_else(|| self.attempts.iter().find(host))

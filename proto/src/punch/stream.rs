@@ -527,7 +527,7 @@ impl Session {
             session: self.id,
             peer: self.peer,
             role: self.role,
-            strategy: self.strategy_to(stream.remote),
+            strategy: self.strategy_of(stream.local.port, stream.remote),
             local: stream.local,
             remote: stream.remote,
             tried: self.tried(),

@@ -20,6 +20,8 @@ struct Seen {
     port: u16,
     v4: Option<Endpoint>,
     v6: Option<Endpoint>,
+    /// When it was seen last.
+    at: Instant,
 }
 
 /// Each observation counts once, also when assist links overtake each other.
@@ -76,8 +78,6 @@ pub(super) struct PeerPorts {
     /// What assist links from the main port showed, by their numbers.
     contacts: Vec<(u32, Contact), MAX_ASSISTS>,
     others: Vec<Seen, MAX_PORTS>,
-    /// The port that came last, and when: it may come again.
-    latest: (u16, Instant),
     twice: Option<Twice>,
 }
 
@@ -90,7 +90,6 @@ impl PeerPorts {
             main_other: None,
             contacts: Vec::new(),
             others: Vec::new(),
-            latest: (0, Instant::ZERO),
             twice: None,
         }
     }
@@ -139,10 +138,10 @@ impl PeerPorts {
                 Family::V6 => &mut known.v6,
             };
             let before = place.replace(seen.mapped);
-            let (port, at) = core::mem::replace(&mut self.latest, (seen.port, now));
-            if let Some(before) = before.filter(|_| port == seen.port) {
+            let at = core::mem::replace(&mut known.at, now);
+            if let Some(before) = before {
                 self.twice = Some(Twice {
-                    port,
+                    port: seen.port,
                     first: before.port,
                     second: seen.mapped.port,
                     between: now.since(at),
