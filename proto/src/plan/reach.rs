@@ -143,7 +143,10 @@ impl<'a> Reach<'a> {
         } else {
             !self.may_punish(first)
         };
-        self.lets_in(first, hope) || (other_lives && self.lets_in(first.other(), hope))
+        let other = first.other();
+        self.lets_in(first, hope)
+            || self.filtering(other) == Filtering::Open
+            || (other_lives && self.lets_in(other, hope))
     }
 
     /// Whether a strategy may work, with that side in its special part.

@@ -2,7 +2,7 @@
 
 use super::ports::{Outer, Towards};
 use super::topology::{Stack, translates};
-use crate::natbox::{Config, Early, Filtering, Hairpin, Mapping, Tracking};
+use crate::natbox::{Config, Early, Filtering, Hairpin, Invalid, Mapping, Tracking};
 
 /// What a SYN meets at the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,9 +142,13 @@ impl Way {
     /// Whether the host may answer a SYN of the other side by a SYN-ACK without that SYN having come: its own SYN was
     /// the first, and who follows sequence numbers takes none but the other's answer then.
     pub(super) fn lets_answer_unasked(&self) -> bool {
-        self.levels.iter().all(|level| match level.config.tracking {
-            Tracking::Strict { .. } => false,
-            Tracking::Liberal | Tracking::None => true,
+        self.levels.iter().all(|level| {
+            let config = &level.config;
+            match config.tracking {
+                // What is let out as it came is right where nothing is translated.
+                Tracking::Strict { .. } => !translates(config) && config.invalid == Invalid::Leak,
+                Tracking::Liberal | Tracking::None => true,
+            }
         })
     }
 }

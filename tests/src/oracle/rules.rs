@@ -61,10 +61,13 @@ impl Case {
         let (one, other) = (first.way, second.way);
         let sure = |works: bool| if works { Chance::Sure } else { Chance::None };
         match strategy {
-            Strategy::SimultaneousOpen => sure(simultaneous_open(one, other)),
+            Strategy::SimultaneousOpen => unless_crossed(simultaneous_open(one, other), one, other),
             Strategy::Dial => sure(dial(other)),
-            Strategy::Sequential => sure(sequential(one, other)),
-            Strategy::LowTtl => sure(first.abilities.hops.is_some() && self.low_ttl(one, other)),
+            Strategy::Sequential => unless_crossed(sequential(one, other), one, other),
+            Strategy::LowTtl => {
+                let works = first.abilities.hops.is_some() && self.low_ttl(one, other);
+                unless_crossed(works, one, other)
+            }
             Strategy::PortPrediction => match prediction(one, other) {
                 true if self.around.traffic => Chance::Luck,
                 works => sure(works),
@@ -158,11 +161,25 @@ fn sequential(first: &Way, second: &Way) -> bool {
 }
 
 /// The first side's dial is pending, now the second one dials, once. Where neither SYN is answered, the first one's is
-/// the next to be sent again.
+/// the next to be sent again; a side that is open lets that in even if its own dial is over.
 fn both_pending(first: &Way, second: &Way) -> bool {
     let late = first.meets_after_dial(second);
     let again = || second.meets_after_dial(first) == Answer::In;
-    late == Answer::In || !late.ends_dial(second.stack) && again()
+    late == Answer::In || dial(second) || !late.ends_dial(second.stack) && again()
+}
+
+/// Both dial. Where one lets the other's SYN in by the port that the server saw, and its own dial to the very same
+/// endpoint went out by another port, its box has two entries for one pair of inner endpoint and remote one: by which
+/// of them the answers go, and which of them a RST to the dial ends, is chance.
+fn unless_crossed(works: bool, a: &Way, b: &Way) -> Chance {
+    let crossed = |way: &Way, from: &Way| {
+        !way.is_kept() && from.is_kept() && way.meets_after_dial(from) == Answer::In
+    };
+    match works {
+        false => Chance::None,
+        true if crossed(a, b) || crossed(b, a) => Chance::Luck,
+        true => Chance::Sure,
+    }
 }
 
 /// The other side dials the very endpoint that the first one's next SYN will come from; then it is as with any two

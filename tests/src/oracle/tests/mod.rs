@@ -2,7 +2,9 @@
 
 mod boxes;
 mod guesses;
+mod packets;
 mod plans;
 mod properties;
 mod tables;
+mod tcp;
 mod together;

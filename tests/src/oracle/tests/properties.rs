@@ -7,7 +7,7 @@ use tcp_punch_proto::plan::Abilities;
 use tcp_punch_proto::{Strategies, Strategy};
 
 use super::boxes::{able, case, meaningful, opener};
-use crate::natbox::{Config, Early, Hairpin, PRESETS};
+use crate::natbox::{Config, Early, Filtering, Hairpin, PRESETS};
 use crate::oracle::{Case, Chance, Chances, Host, Server, Stack, Topology, report_of};
 
 const ROLES: [Role; 2] = [Role::Requester, Role::Responder];
@@ -49,6 +49,11 @@ fn at_least(better: &Chances, worse: &Chances) -> bool {
             .into_iter()
             .all(|role| better.with_first(strategy, role) >= worse.with_first(strategy, role))
     })
+}
+
+fn best(chances: &Chances) -> Chance {
+    let all = Strategy::ALL.map(|strategy| chances.of(strategy));
+    all.into_iter().max().unwrap_or_default()
 }
 
 #[test]
@@ -148,10 +153,11 @@ fn a_box_that_lets_more_in_takes_nothing_away() {
             continue;
         };
         let opened = Topology::apart(a, topology.b[0]);
-        assert!(
-            at_least(&case(opened, able()).chances(), &before),
-            "{topology:?}"
-        );
+        let after = case(opened, able()).chances();
+        let possible = before.possible();
+        assert_eq!(after.possible().and(possible), possible, "{topology:?}");
+        // One strategy may come to depend on luck, but then another one is sure.
+        assert!(best(&after) >= best(&before), "{topology:?}");
     }
     // Of several levels, the next one may answer what this one dropped: then it takes another strategy.
     for topology in shapes() {
@@ -192,13 +198,16 @@ fn what_decides_nothing_changes_nothing() {
 }
 
 #[test]
-fn luck_is_only_where_ports_are_guessed() {
+fn luck_is_only_where_ports_are_guessed_or_entries_get_mixed_up() {
     let guessing = Strategies::only(Strategy::PortPrediction).with(Strategy::Birthday);
     for topology in pairs().step_by(7) {
+        let open = [&topology.a, &topology.b]
+            .iter()
+            .any(|own| own[0].filtering == Filtering::Open);
         let mut case = case(topology, able());
         case.around.traffic = true;
         let lucky = case.chances().by_luck();
-        assert_eq!(lucky.and(guessing), lucky);
+        assert!(open || lucky.and(guessing) == lucky, "{case:?}");
     }
 }
 
@@ -207,8 +216,8 @@ fn a_strict_box_is_not_seen() {
     for config in meaningful().into_iter().filter(|config| !config.strict_syn) {
         let strict = Config {
             strict_syn: true,
-            filtering: crate::natbox::Filtering::AddressAndPortDependent,
-            firewall: crate::natbox::Filtering::AddressAndPortDependent,
+            filtering: Filtering::AddressAndPortDependent,
+            firewall: Filtering::AddressAndPortDependent,
             ..config
         };
         let closed = Config {
@@ -238,7 +247,7 @@ fn a_stream_by_plain_sockets_needs_one_syn_that_gets_in() {
         for strategy in [Strategy::Dial, Strategy::Sequential, Strategy::LowTtl] {
             let of = chances.of(strategy);
             assert!(
-                of == Chance::None || chances.of(Strategy::SimultaneousOpen) == Chance::Sure,
+                of == Chance::None || chances.of(Strategy::SimultaneousOpen) > Chance::None,
                 "{strategy}: {topology:?}"
             );
         }
