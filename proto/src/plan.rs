@@ -1,20 +1,26 @@
 //! Which strategies two peers try, and in which order: a pure function of what
 //! the server told both alike, so both come to the same plan.
 //!
-//! What each NAT does comes from [`NatReport`]; what was not tested counts as
+//! What each NAT does comes from [`NatReport`](crate::NatReport); what was not tested counts as
 //! the worse case. A strategy stands in the plan only if both sides allow it,
-//! have what it needs, and it is not hopeless by the reports. The order is the
-//! order of our measurements (`docs/strategies.md`).
+//! have what it needs, and it is not hopeless by the reports. Where that leaves
+//! nothing, what was not tested counts as the better case: a try costs little.
+#![doc = concat!("\n", include_str!("../docs/strategies.md"))]
+
+mod reach;
+#[cfg(test)]
+mod tests;
 
 use core::fmt;
 use core::time::Duration;
 
 use heapless::Vec;
 
-use crate::event::{Mapping, Strategies, Strategy};
-use crate::nat::{Allocation, EarlySyn, Filtering, NatReport};
+use crate::event::{Strategies, Strategy};
+use crate::nat::Filtering;
 use crate::noise::Role;
 use crate::wire::Side;
+use reach::{Ports, Reach};
 
 /// Most steps of a plan.
 pub const MAX_STEPS: usize = 4;
@@ -61,7 +67,7 @@ pub enum Reason {
     /// A NAT may answer an early SYN: one that dies before it cannot be
     /// answered.
     DiesBefore,
-    /// Only one NAT answers early SYNs: who is behind it dials first.
+    /// Only one NAT may answer early SYNs: who is behind it dials first.
     AnswersFirst,
     /// One side's outer port depends on the destination, and the other lets in
     /// whoever comes from an address that it dialled.
@@ -75,6 +81,11 @@ pub enum Reason {
     NoSynNeeded,
     /// What stands before it may have failed by bad luck.
     Again,
+    /// Both are behind one NAT, and it may turn what comes from inside to its
+    /// own address around, which lets everybody in.
+    TurnsAround,
+    /// What would be better is not allowed, or not known to work.
+    LastResort,
 }
 
 impl fmt::Display for Reason {
@@ -84,7 +95,7 @@ impl fmt::Display for Reason {
             Self::NothingPunished => "neither NAT answers an early SYN",
             Self::Aimed => "the round trips are steady enough for the SYNs to cross",
             Self::DiesBefore => "a NAT answers early SYNs, and this one dies before it",
-            Self::AnswersFirst => "only one NAT answers early SYNs: who is behind it dials first",
+            Self::AnswersFirst => "only one NAT may answer early SYNs: who is behind it dials first",
             Self::AddressSuffices => {
                 "the outer port depends on the destination, but the other NAT only minds the address"
             }
@@ -92,6 +103,8 @@ impl fmt::Display for Reason {
             Self::ByChance => "the outer ports are random, and both sides agreed to try many",
             Self::NoSynNeeded => "both sides may make segments by themselves",
             Self::Again => "what was tried before may have failed by bad luck",
+            Self::TurnsAround => "both are behind one NAT, which may turn packets around",
+            Self::LastResort => "nothing better is allowed or known to work",
         })
     }
 }
@@ -149,7 +162,10 @@ impl Plan {
     /// The plan for these two sides and what both allow.
     pub fn new(requester: &Side, responder: &Side, allowed: Strategies) -> Self {
         Planner {
-            sides: [requester, responder],
+            reach: Reach::new(requester, responder),
+            steady: [requester, responder]
+                .into_iter()
+                .all(|side| side.jitter_us <= STEADY_JITTER_US),
             allowed,
             plan: Self::default(),
         }
@@ -172,41 +188,151 @@ impl Plan {
     }
 }
 
-/// How a side's outer ports behave towards a destination never seen.
-#[derive(Copy, Clone, PartialEq, Eq)]
-enum Ports {
-    /// The one that the server saw; also where nothing is known, because
-    /// nothing else could be tried.
-    Kept,
-    Stepping,
-    Random,
-}
+/// The responder first: it hears of the session first, so what one side has to
+/// do before the other is done earlier there.
+const ROLES: [Role; 2] = [Role::Responder, Role::Requester];
 
-fn ports(report: &NatReport) -> Ports {
-    match (report.mapping, report.allocation) {
-        (Mapping::Unknown | Mapping::EndpointIndependent, _) => Ports::Kept,
-        (_, Allocation::Step(_)) => Ports::Stepping,
-        (_, Allocation::Random | Allocation::Unknown) => Ports::Random,
-    }
-}
+/// In which order what is left is tried where nothing better is allowed: by what
+/// it costs.
+const BY_COST: [Strategy; 8] = [
+    Strategy::SimultaneousOpen,
+    Strategy::Dial,
+    Strategy::Sequential,
+    Strategy::LowTtl,
+    Strategy::SpoofedSynAck,
+    Strategy::CraftedSynAck,
+    Strategy::PortPrediction,
+    Strategy::Birthday,
+];
 
+/// The order of the steps. What is hopeless is [`Reach`]'s to say.
 struct Planner<'a> {
-    /// Requester, responder.
-    sides: [&'a Side; 2],
+    reach: Reach<'a>,
+    /// Whether SYNs can be aimed at each other.
+    steady: bool,
     allowed: Strategies,
     plan: Plan,
 }
 
 impl Planner<'_> {
-    fn side(&self, role: Role) -> &Side {
-        let [requester, responder] = self.sides;
-        match role {
-            Role::Requester => requester,
-            Role::Responder => responder,
+    fn plan(mut self) -> Plan {
+        if self.reach.never_turns_around() {
+            return self.plan;
+        }
+        if self.reach.is_same_nat() {
+            self.add(
+                Strategy::SimultaneousOpen,
+                Role::Responder,
+                Reason::TurnsAround,
+            );
+        } else {
+            self.apart();
+        }
+        if self.plan.steps.is_empty() {
+            self.left();
+        }
+        self.plan
+    }
+
+    fn apart(&mut self) {
+        let listener = ROLES
+            .into_iter()
+            .find(|role| self.reach.filtering(*role) == Filtering::Open);
+        if let Some(listener) = listener {
+            self.add(Strategy::Dial, listener.other(), Reason::Open);
+        }
+        let kept = ROLES.map(|role| self.reach.ports(role) == Ports::Kept);
+        match kept {
+            [true, true] => self.both_kept(),
+            [false, true] => self.one_depends(Role::Responder),
+            [true, false] => self.one_depends(Role::Requester),
+            // Neither side could say where to dial.
+            [false, false] => {}
+        }
+    }
+
+    /// Both outer ports are known.
+    fn both_kept(&mut self) {
+        // They come first because a NAT that takes no SYN from outside looks
+        // like any other in the reports.
+        for strategy in [Strategy::SpoofedSynAck, Strategy::CraftedSynAck] {
+            self.add(strategy, Role::Responder, Reason::NoSynNeeded);
+        }
+        let punishing = ROLES.map(|role| self.reach.may_punish(role));
+        if punishing == [false, false] {
+            let reason = Reason::NothingPunished;
+            return self.add(Strategy::SimultaneousOpen, Role::Responder, reason);
+        }
+        // Of no use to a side whose SYN nobody would answer.
+        let low = ROLES.into_iter().find(|role| {
+            self.reach.may_punish(role.other()) && self.reach.can(Strategy::LowTtl, *role, false)
+        });
+        if let Some(low) = low {
+            self.add(Strategy::LowTtl, low, Reason::DiesBefore);
+        }
+        let only = match punishing {
+            [true, false] => Some(Role::Responder),
+            [false, true] => Some(Role::Requester),
+            [true, true] | [false, false] => None,
+        };
+        match only {
+            Some(first) if !self.steady => {
+                self.add(Strategy::Sequential, first, Reason::AnswersFirst);
+                self.add(Strategy::SimultaneousOpen, Role::Responder, Reason::Again);
+            }
+            Some(first) => {
+                self.add(Strategy::SimultaneousOpen, Role::Responder, Reason::Aimed);
+                self.add(Strategy::Sequential, first, Reason::AnswersFirst);
+            }
+            None => self.add(Strategy::SimultaneousOpen, Role::Responder, Reason::Aimed),
+        }
+    }
+
+    /// One side's outer port depends on the destination.
+    fn one_depends(&mut self, symmetric: Role) {
+        match self.reach.filtering(symmetric.other()) {
+            // Already there: dial.
+            Filtering::Open => return,
+            Filtering::AddressDependent => {
+                let reason = Reason::AddressSuffices;
+                return self.add(Strategy::SimultaneousOpen, Role::Responder, reason);
+            }
+            // It may be no more than that.
+            Filtering::NotTested => self.add(
+                Strategy::SimultaneousOpen,
+                Role::Responder,
+                Reason::AddressSuffices,
+            ),
+            Filtering::AddressAndPortDependent | Filtering::NotOpen => {}
+        }
+        if self.reach.ports(symmetric) == Ports::Stepping {
+            self.add(Strategy::PortPrediction, symmetric, Reason::Foretold);
+        } else {
+            self.add(Strategy::Birthday, symmetric, Reason::ByChance);
+        }
+    }
+
+    /// Whatever is allowed and may work, were the untested tested well.
+    fn left(&mut self) {
+        for strategy in BY_COST {
+            let first = ROLES
+                .into_iter()
+                .find(|role| self.reach.can(strategy, *role, true));
+            if let Some(first) = first {
+                self.push(strategy, first, Reason::LastResort);
+            }
         }
     }
 
     fn add(&mut self, strategy: Strategy, first: Role, reason: Reason) {
+        // Where a step was chosen because something was not tested, the reports
+        // do not make it hopeless.
+        if self.reach.can(strategy, first, true) {
+            self.push(strategy, first, reason);
+        }
+    }
+
+    fn push(&mut self, strategy: Strategy, first: Role, reason: Reason) {
         if !self.allowed.allows(strategy) {
             return;
         }
@@ -222,118 +348,5 @@ impl Planner<'_> {
             raced,
             reason,
         });
-    }
-
-    fn plan(mut self) -> Plan {
-        let open = |role: Role| self.side(role).report.filtering == Filtering::Open;
-        let listener = [Role::Responder, Role::Requester]
-            .into_iter()
-            .find(|role| open(*role));
-        if let Some(listener) = listener {
-            self.add(Strategy::Dial, listener.other(), Reason::Open);
-        }
-        let kept = |role: Role| ports(&self.side(role).report) == Ports::Kept;
-        match (kept(Role::Requester), kept(Role::Responder)) {
-            (true, true) => self.both_kept(),
-            (false, true) => self.one_depends(Role::Requester),
-            (true, false) => self.one_depends(Role::Responder),
-            // Neither side could say where to dial.
-            (false, false) => {}
-        }
-        self.plan
-    }
-
-    /// Both outer ports are known.
-    fn both_kept(&mut self) {
-        let abilities = self.sides.map(|side| side.abilities);
-        let both_raw = abilities.iter().all(|side| side.raw && side.hops.is_some());
-        if both_raw && abilities.iter().all(|side| side.spoof) {
-            self.add(
-                Strategy::SpoofedSynAck,
-                Role::Responder,
-                Reason::NoSynNeeded,
-            );
-        }
-        if both_raw {
-            self.add(
-                Strategy::CraftedSynAck,
-                Role::Responder,
-                Reason::NoSynNeeded,
-            );
-        }
-        let punishes = |role: Role| {
-            self.side(role).report.early_syn.punishes()
-                && self.side(role).report.filtering != Filtering::Open
-        };
-        let answering = [Role::Responder, Role::Requester].map(punishes);
-        let [by_responder, by_requester] = answering;
-        // The side that dials with few hops is the one whose SYN would be
-        // answered; the responder if both are, because it hears of it first.
-        let low = [Role::Responder, Role::Requester]
-            .into_iter()
-            .find(|role| punishes(role.other()) && self.side(*role).abilities.hops.is_some());
-        let steady = self
-            .sides
-            .iter()
-            .all(|side| side.jitter_us <= STEADY_JITTER_US);
-        let answers_for_sure = |role: Role| {
-            matches!(
-                self.side(role).report.early_syn,
-                EarlySyn::Reset | EarlySyn::Unreachable
-            )
-        };
-        let one_answers = [Role::Responder, Role::Requester]
-            .into_iter()
-            .find(|role| answers_for_sure(*role) && !punishes(role.other()));
-        if !by_responder && !by_requester {
-            self.add(
-                Strategy::SimultaneousOpen,
-                Role::Responder,
-                Reason::NothingPunished,
-            );
-            return;
-        }
-        if let Some(low) = low {
-            self.add(Strategy::LowTtl, low, Reason::DiesBefore);
-        }
-        match one_answers {
-            Some(first) if !steady => {
-                self.add(Strategy::Sequential, first, Reason::AnswersFirst);
-                self.add(Strategy::SimultaneousOpen, Role::Responder, Reason::Again);
-            }
-            Some(first) => {
-                self.add(Strategy::SimultaneousOpen, Role::Responder, Reason::Aimed);
-                self.add(Strategy::Sequential, first, Reason::AnswersFirst);
-            }
-            None => self.add(Strategy::SimultaneousOpen, Role::Responder, Reason::Aimed),
-        }
-    }
-
-    /// One side's outer port depends on the destination.
-    fn one_depends(&mut self, symmetric: Role) {
-        let other = self.side(symmetric.other());
-        match other.report.filtering {
-            // Already there: dial.
-            Filtering::Open => return,
-            Filtering::AddressDependent => {
-                return self.add(
-                    Strategy::SimultaneousOpen,
-                    Role::Responder,
-                    Reason::AddressSuffices,
-                );
-            }
-            // It may be no more than that.
-            Filtering::NotTested => self.add(
-                Strategy::SimultaneousOpen,
-                Role::Responder,
-                Reason::AddressSuffices,
-            ),
-            Filtering::AddressAndPortDependent | Filtering::NotOpen => {}
-        }
-        match ports(&self.side(symmetric).report) {
-            Ports::Stepping => self.add(Strategy::PortPrediction, symmetric, Reason::Foretold),
-            Ports::Random => self.add(Strategy::Birthday, symmetric, Reason::ByChance),
-            Ports::Kept => {}
-        }
     }
 }

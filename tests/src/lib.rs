@@ -3,4 +3,5 @@
 #[cfg(target_os = "linux")]
 pub mod lab;
 pub mod natbox;
+pub mod oracle;
 pub mod world;

@@ -85,11 +85,18 @@ pub(crate) fn classify_dial_backs(
         // No telling of one from the other, so the worse.
         (None, Some(_)) => Filtering::AddressAndPortDependent,
     };
-    let refused = [same, other]
-        .into_iter()
-        .flatten()
-        .find(|outcome| *outcome != Connected);
-    let early_syn = match refused {
+    let refused = || {
+        [same, other]
+            .into_iter()
+            .flatten()
+            .filter(|outcome| *outcome != Connected)
+    };
+    // A NAT may have one answer for those it knows and another for strangers: so
+    // the worse.
+    let early_syn = match refused()
+        .find(|outcome| *outcome != DialBackOutcome::Silence)
+        .or_else(|| refused().next())
+    {
         Some(DialBackOutcome::Refused) => EarlySyn::Reset,
         Some(DialBackOutcome::Unreachable) => EarlySyn::Unreachable,
         Some(DialBackOutcome::Silence) => EarlySyn::Silence,
@@ -213,6 +220,12 @@ mod tests {
             ),
             (
                 Some(Refused),
+                Some(Refused),
+                Filtering::AddressAndPortDependent,
+                EarlySyn::Reset,
+            ),
+            (
+                Some(Silence),
                 Some(Refused),
                 Filtering::AddressAndPortDependent,
                 EarlySyn::Reset,
