@@ -238,12 +238,16 @@ impl Planner<'_> {
         let listener = ROLES
             .into_iter()
             .find(|role| self.reach.filtering(*role) == Filtering::Open);
+        let kept = ROLES.map(|role| self.reach.ports(role) == Ports::Kept);
+        if kept == [true, true] {
+            // Where both dial, both may speak first: half a round trip sooner.
+            self.both_kept();
+        }
         if let Some(listener) = listener {
             self.add(Strategy::Dial, listener.other(), Reason::Open);
         }
-        let kept = ROLES.map(|role| self.reach.ports(role) == Ports::Kept);
         match kept {
-            [true, true] => self.both_kept(),
+            [true, true] => {}
             [false, true] => self.one_depends(Role::Responder),
             [true, false] => self.one_depends(Role::Requester),
             // Neither side could say where to dial.
@@ -290,6 +294,7 @@ impl Planner<'_> {
 
     /// One side's outer port depends on the destination.
     fn one_depends(&mut self, symmetric: Role) {
+        let mut suffices = false;
         match self.reach.filtering(symmetric.other()) {
             // Already there: dial.
             Filtering::Open => return,
@@ -298,16 +303,18 @@ impl Planner<'_> {
                 return self.add(Strategy::SimultaneousOpen, Role::Responder, reason);
             }
             // It may be no more than that.
-            Filtering::NotTested => self.add(
-                Strategy::SimultaneousOpen,
-                Role::Responder,
-                Reason::AddressSuffices,
-            ),
+            Filtering::NotTested => suffices = true,
             Filtering::AddressAndPortDependent | Filtering::NotOpen => {}
         }
         if self.reach.ports(symmetric) == Ports::Stepping {
+            // Works however the other side filters, and takes less time.
             self.add(Strategy::PortPrediction, symmetric, Reason::Foretold);
-        } else {
+        }
+        if suffices {
+            let reason = Reason::AddressSuffices;
+            self.add(Strategy::SimultaneousOpen, Role::Responder, reason);
+        }
+        if self.reach.ports(symmetric) == Ports::Random {
             self.add(Strategy::Birthday, symmetric, Reason::ByChance);
         }
     }

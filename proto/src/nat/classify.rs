@@ -8,7 +8,13 @@ use crate::wire::DialBackOutcome;
 
 /// Steps that are a rule and not chance: NATs have been seen to count by 1 and
 /// 2, and by 256 where the byte order is mixed up.
-const MAX_STEP: i32 = 1_024;
+const KNOWN_STEPS: [u16; 4] = [1, 2, 256, 512];
+
+/// Steps beyond this are no rule.
+const MAX_STEP: u16 = 1_024;
+
+/// So many of a NAT's ports may others have taken between two contacts.
+const MAX_OTHERS: u16 = 16;
 
 /// What one contact of a port showed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -45,24 +51,50 @@ pub fn classify_mapping(first: Endpoint, later: &[Contact]) -> (Mapping, Allocat
     (mapping, classify_allocation(first, later()))
 }
 
+/// A NAT that counts gives every new contact the next port, but others take
+/// some in between, and its range comes to an end now and then.
 fn classify_allocation<'a>(
     first: Endpoint,
     later: impl Iterator<Item = &'a Contact>,
 ) -> Allocation {
     let mut last = first;
-    let mut step = None;
+    let mut step: Option<i32> = None;
+    let (mut all_fit, mut known) = (true, None);
     for seen in later.filter(|seen| seen.mapped != first) {
         if seen.mapped.ip != first.ip {
             return Allocation::Random;
         }
         let by = i32::from(seen.mapped.port).saturating_sub(i32::from(last.port));
-        if by == 0 || by.abs() > MAX_STEP || step.is_some_and(|step| step != by) {
-            return Allocation::Random;
+        last = seen.mapped;
+        if u16::try_from(by.abs()).is_ok_and(|by| KNOWN_STEPS.contains(&by)) {
+            known = known.or(Some(by));
         }
-        (step, last) = (Some(by), seen.mapped);
+        let common = common_divisor(step.unwrap_or(by).unsigned_abs(), by.unsigned_abs());
+        let same_way = step.is_none_or(|step| step.signum() == by.signum());
+        all_fit &= by != 0 && same_way && is_step(common, by);
+        step = i32::try_from(common)
+            .ok()
+            .map(|step| step.saturating_mul(by.signum()));
     }
-    step.and_then(|step| i16::try_from(step).ok())
-        .map_or(Allocation::Unknown, Allocation::Step)
+    let step = if all_fit { step } else { known };
+    match step.map(i16::try_from) {
+        None if all_fit => Allocation::Unknown,
+        Some(Ok(step)) => Allocation::Step(step),
+        None | Some(Err(_)) => Allocation::Random,
+    }
+}
+
+fn is_step(step: u32, by: i32) -> bool {
+    let count = by.unsigned_abs().checked_div(step);
+    step <= u32::from(MAX_STEP) && count.is_some_and(|count| count <= u32::from(MAX_OTHERS))
+}
+
+/// The largest number that divides both.
+pub(super) const fn common_divisor(a: u32, b: u32) -> u32 {
+    match a.checked_rem(b) {
+        Some(rest) => common_divisor(b, rest),
+        None => a,
+    }
 }
 
 /// Judges the filtering and the answer to an early SYN by what became of the
@@ -131,7 +163,7 @@ mod tests {
     fn mappings_by_table() {
         use Allocation::{Random, Step, Unknown};
         use Mapping::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
-        let cases: [(&[Contact], Mapping, Allocation); 12] = [
+        let cases: [(&[Contact], Mapping, Allocation); 17] = [
             (&[], Mapping::Unknown, Unknown),
             (&[near(5_000)], EndpointIndependent, Unknown),
             (&[near(5_000), far(5_000)], EndpointIndependent, Unknown),
@@ -148,7 +180,14 @@ mod tests {
                 AddressAndPortDependent,
                 Step(-1),
             ),
-            (&[near(5_001), far(5_003)], AddressAndPortDependent, Random),
+            // Somebody else took one in between.
+            (&[near(5_001), far(5_003)], AddressAndPortDependent, Step(1)),
+            (&[near(5_006), far(5_016)], AddressAndPortDependent, Step(2)),
+            // The range came to an end.
+            (&[near(40), far(41)], AddressAndPortDependent, Step(1)),
+            (&[near(5_256), far(900)], AddressAndPortDependent, Step(256)),
+            (&[near(5_003), far(900)], AddressAndPortDependent, Random),
+            (&[near(5_100), far(5_117)], AddressAndPortDependent, Random),
             (&[near(61_001), far(17)], AddressAndPortDependent, Random),
             (&[near(5_001)], AddressAndPortDependent, Step(1)),
             (&[far(5_001)], AddressAndPortDependent, Step(1)),

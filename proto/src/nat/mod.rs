@@ -14,6 +14,6 @@ mod report;
 
 pub(crate) use classify::classify_dial_backs;
 pub use classify::{Contact, classify_mapping};
-pub(crate) use predict::MAX_WINDOW;
+pub(crate) use predict::{MAX_WINDOW, refined_step};
 pub use predict::{TwoContacts, window};
 pub use report::{Allocation, EarlySyn, Filtering, NatReport};

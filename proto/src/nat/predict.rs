@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use super::classify::common_divisor;
+
 /// Windows are never smaller: a host's own traffic is enough to shift a count.
 const LEAST: u32 = 6;
 
@@ -21,6 +23,21 @@ pub struct TwoContacts {
     pub second: u16,
     /// Time between them.
     pub between: Duration,
+}
+
+/// The step that both what was known and the two contacts allow: others may have
+/// hidden a smaller one so far.
+pub(crate) fn refined_step(seen: TwoContacts) -> i16 {
+    let by = i32::from(seen.second).saturating_sub(i32::from(seen.first));
+    let step = i32::from(seen.step);
+    if by == 0 || by.signum() != step.signum() {
+        // The count went round.
+        return seen.step;
+    }
+    let common = common_divisor(step.unsigned_abs(), by.unsigned_abs());
+    i16::try_from(common).map_or(seen.step, |common| {
+        common.saturating_mul(seen.step.signum())
+    })
 }
 
 /// How many outer ports behind the second contact's to try, so that the next
@@ -91,6 +108,18 @@ mod tests {
             (seen(0, 40_000, 40_003, 100), 22),
         ] {
             assert_eq!(window(seen, ahead), expected, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_smaller_step_shows_when_others_take_fewer() {
+        for (seen, step) in [
+            (seen(3, 40_000, 40_001, 100), 1),
+            (seen(4, 40_000, 40_006, 100), 2),
+            (seen(-256, 40_512, 40_000, 100), -256),
+            (seen(2, 47_999, 40_000, 100), 2),
+        ] {
+            assert_eq!(refined_step(seen), step, "{seen:?}");
         }
     }
 

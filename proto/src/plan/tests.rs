@@ -176,9 +176,9 @@ fn plans_by_table() {
             plain(cone(Reset)),
             plain(filters(Open)),
             &[
-                (Dial, Requester, Reason::Open),
-                aimed,
+                (SimultaneousOpen, Responder, Reason::Aimed),
                 (Sequential, Requester, Reason::AnswersFirst),
+                (Dial, Requester, Reason::Open),
             ],
         ),
         (
@@ -204,8 +204,8 @@ fn plans_by_table() {
             plain(symmetric(Allocation::Step(256))),
             plain(filters(Filtering::NotTested)),
             &[
-                (SimultaneousOpen, Responder, Reason::AddressSuffices),
                 (PortPrediction, Requester, Reason::Foretold),
+                (SimultaneousOpen, Responder, Reason::AddressSuffices),
             ],
         ),
         (
@@ -256,10 +256,10 @@ fn plans_by_table() {
             able(cone(Reset), SPOOF),
             able(filters(Open), SPOOF),
             &[
-                (Dial, Requester, Reason::Open),
                 (SpoofedSynAck, Responder, Reason::NoSynNeeded),
                 (CraftedSynAck, Responder, Reason::NoSynNeeded),
                 (LowTtl, Responder, Reason::DiesBefore),
+                (SimultaneousOpen, Responder, Reason::Aimed),
             ],
         ),
     ];

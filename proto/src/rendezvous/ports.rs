@@ -8,7 +8,7 @@ use heapless::Vec;
 use super::{MAX_ASSISTS, Observation};
 use crate::addr::{Candidate, CandidateKind, Candidates, Endpoint, Family};
 use crate::event::Mapping;
-use crate::nat::{Allocation, Contact, TwoContacts, classify_mapping, window};
+use crate::nat::{Allocation, Contact, TwoContacts, classify_mapping, refined_step, window};
 use crate::time::Instant;
 
 /// Observed ports of one peer: two for each of ten sessions at once, and some.
@@ -159,14 +159,20 @@ impl PeerPorts {
         classify_mapping(self.main, &contacts)
     }
 
-    /// How many outer ports behind the one that was seen last are to be tried,
-    /// if this port was seen twice and the NAT counts. `round_trip`: to the peer.
-    pub(super) fn window(&self, now: Instant, port: Option<u16>, round_trip: Duration) -> u16 {
+    /// The step, and how many outer ports behind the one that was seen last are to
+    /// be tried, if this port was seen twice and the NAT counts. `round_trip`: to
+    /// the peer.
+    pub(super) fn foretell(
+        &self,
+        now: Instant,
+        port: Option<u16>,
+        round_trip: Duration,
+    ) -> Option<(i16, u16)> {
         let (Some(twice), (_, Allocation::Step(step))) = (self.twice, self.mapping()) else {
-            return 0;
+            return None;
         };
         if Some(twice.port) != port {
-            return 0;
+            return None;
         }
         let seen = TwoContacts {
             step,
@@ -178,7 +184,10 @@ impl PeerPorts {
         // the SYN that follows it, take another whole one.
         let age = now.since(twice.at);
         let half = Duration::from_micros(crate::time::micros(round_trip) >> 1);
-        window(seen, age.saturating_add(round_trip).saturating_add(half))
+        let step = refined_step(seen);
+        let seen = TwoContacts { step, ..seen };
+        let window = window(seen, age.saturating_add(round_trip).saturating_add(half));
+        Some((step, window))
     }
 
     /// Where a port other than the main one comes out.

@@ -5,7 +5,7 @@ use heapless::Vec;
 use super::{Action, Large, Letter, Link, Small, State};
 use crate::event::{FailReason, Mapping};
 use crate::id::{PeerId, SessionId};
-use crate::nat::NatReport;
+use crate::nat::{Allocation, NatReport};
 use crate::rendezvous::introductions::{Told, hold_backs, sides};
 use crate::rendezvous::{LinkEvent, RouteMessage, Routed, ServerConfig, SideInfo};
 use crate::wire::{Connect, Extensions, Go, Notify, Request, Side};
@@ -24,13 +24,17 @@ impl Link {
             };
         }
         let first = ports.first().copied();
+        let foretold = self.ports.foretell(self.now, first, self.rtt.least());
+        if let Some((step, _)) = foretold {
+            report.allocation = Allocation::Step(step);
+        }
         SideInfo {
             side: Side {
                 rtt_us: self.rtt.least_us(),
                 jitter_us: self.rtt.jitter_us(),
                 report,
                 abilities: self.abilities,
-                window: self.ports.window(self.now, first, self.rtt.least()),
+                window: foretold.map_or(0, |(_, window)| window),
                 candidates: self.ports.candidates(ports),
             },
             mapped_ip: Some(self.ports.mapped_ip()),
