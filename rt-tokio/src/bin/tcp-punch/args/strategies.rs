@@ -5,14 +5,16 @@ use std::net::IpAddr;
 use clap::Args;
 use tcp_punch_tokio::{Strategies, Strategy};
 
+/// A heading for all of them would go on to what comes behind them.
+const HEADING: &str = "Strategies";
+
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Strategies")]
 pub(crate) struct StrategyArgs {
     /// Use this strategy; may be given often, and then no others are used
     ///
     /// The other side has to allow it as well. One of host-candidates, simultaneous-open, dial,
     /// sequential, low-ttl, port-prediction, birthday, crafted-syn-ack, spoofed-syn-ack.
-    #[arg(long = "strategy", value_name = "NAME", value_parser = strategy)]
+    #[arg(help_heading = HEADING, long = "strategy", value_name = "NAME", value_parser = strategy)]
     only: Vec<Strategy>,
     /// Allow birthday too, for NATs whose outer ports are random; at both sides
     ///
@@ -20,23 +22,23 @@ pub(crate) struct StrategyArgs {
     /// side, and as many entries in the routers' tables; old home routers have died of 5,000. It comes
     /// about in 98 of 100 tries with 256 sockets on the side whose ports are random and 1,024 dials on
     /// the other.
-    #[arg(long)]
+    #[arg(help_heading = HEADING, long)]
     birthday: bool,
     /// Make TCP segments by hand where both sides may
     ///
     /// For the strategies crafted-syn-ack and spoofed-syn-ack. Needs a program built with feature
     /// `raw`, Linux, and CAP_NET_RAW.
-    #[arg(long)]
+    #[arg(help_heading = HEADING, long)]
     pub(crate) raw: bool,
     /// Hops that pass all NATs here and none on the other side: 2 behind one NAT
     ///
     /// For strategy low-ttl. Found out where it is not given.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
+    #[arg(help_heading = HEADING, long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) hops: Option<u8>,
     /// An outer address of the own router where it has a carrier's NAT before it; at most 2
     ///
     /// Peers behind the same carrier can be reached with it even if the carrier's NAT does no hairpin.
-    #[arg(long = "outer-address", value_name = "IP")]
+    #[arg(help_heading = HEADING, long = "outer-address", value_name = "IP")]
     pub(crate) outer_addresses: Vec<IpAddr>,
 }
 
