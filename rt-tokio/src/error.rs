@@ -124,7 +124,7 @@ impl fmt::Display for Summary<'_> {
             (tried.refused, "refused"),
             (tried.unreachable, "unreachable"),
             (tried.failed, "failed otherwise"),
-            (u16::from(tried.unanswered), "unanswered"),
+            (tried.unanswered, "unanswered"),
             (tried.connected, "connected"),
             (tried.unverified, "not verified"),
         ] {

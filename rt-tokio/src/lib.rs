@@ -55,6 +55,7 @@ pub use server_addr::{ParseServerAddrError, ServerAddr};
 pub use status::{Events, LinkStatus};
 pub use stream::PunchedStream;
 
+pub use proto::config::MAX_ROUTERS;
 pub use proto::nat::{Allocation, EarlySyn, Filtering, NatReport};
 pub use proto::noise::{Psk, PublicKey, Role, SecretKey};
 pub use proto::plan::{Abilities, MAX_STEPS};

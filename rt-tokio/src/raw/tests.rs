@@ -53,7 +53,7 @@ impl Pending {
         }
     }
 
-    async fn up(&mut self) {
+    async fn up(&self) {
         let up = poll_fn(|cx| socket::poll_connected(&self.stream, cx));
         // Before the kernel repeats its SYN, which would open it by itself.
         timeout(Duration::from_millis(700), up)

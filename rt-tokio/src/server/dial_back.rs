@@ -71,3 +71,41 @@ async fn dial(local: Endpoint, to: Endpoint) -> DialBackOutcome {
         },
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::testnet::{FAR, Net, end};
+
+    #[tokio::test]
+    async fn each_answer_of_a_nat_has_its_name() {
+        let Some(net) = Net::new() else { return };
+        net.router.sh(
+            "nft 'add table inet fw; add chain inet fw forward { type filter hook forward priority 0; }
+                  add rule inet fw forward tcp dport 11 reject with icmpx port-unreachable
+                  add rule inet fw forward tcp dport 12 drop'",
+        );
+        let far = net
+            .far
+            .run(|| socket::listen_alone(Endpoint::unspecified(proto::Family::V4, 10)).unwrap());
+        for (port, expected) in [
+            (9, DialBackOutcome::Refused),
+            (10, DialBackOutcome::Connected),
+            (11, DialBackOutcome::Unreachable),
+            (12, DialBackOutcome::Silence),
+        ] {
+            let to = end(FAR, port);
+            let any = Endpoint::unspecified(to.family(), 0);
+            // The socket is made when the future is first polled.
+            let dialling = net.near.run(move || {
+                let mut dialling = Box::pin(dial(any, to));
+                let cx = &mut std::task::Context::from_waker(std::task::Waker::noop());
+                assert!(dialling.as_mut().poll(cx).is_pending());
+                dialling
+            });
+            let outcome = dialling.await;
+            assert_eq!(outcome, expected, "{port}");
+        }
+        drop(far);
+    }
+}

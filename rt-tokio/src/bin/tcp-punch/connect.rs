@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tcp_punch_tokio::{AccessPolicy, ConnectError, Peer, SessionOptions, Strategies};
+use tcp_punch_tokio::{AccessPolicy, ConnectError, Peer, SessionOptions};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -26,7 +26,7 @@ const MAX_ASKED: usize = 4;
 
 pub(crate) async fn run(args: ConnectArgs) -> Outcome {
     let mut interrupts = Interrupts::new().map_err(Trouble::failed)?;
-    let reporter = Reporter::new(args.peer.json);
+    let reporter = Reporter::new(args.peer.json).explaining(args.peer.explain);
     // First, so that a program that waits for the port need not wait longer.
     let listener = match args.forward {
         Some(local) => Some(listen(local, &reporter).await?),
@@ -89,7 +89,7 @@ async fn given_up(peer: &Peer, reporter: &Reporter) -> Trouble {
 fn options(args: &ConnectArgs) -> SessionOptions {
     SessionOptions {
         mode: args.peer.stream.into(),
-        strategies: args.peer.strategy.map_or(Strategies::ANY, Strategies::only),
+        strategies: args.peer.strategies.allowed(),
         deadline: args.timeout,
     }
 }

@@ -9,8 +9,11 @@ use tcp_punch_tokio::{
 
 use crate::args::DoctorArgs;
 use crate::events::Reporter;
+use crate::nat_words::{confidence, report_fields};
 use crate::outcome::{Outcome, Trouble};
+use crate::possible::against_all;
 use crate::signals::{Interrupts, interrupted};
+use crate::table::table;
 
 /// The machine gives up what it cannot find out after 5 s.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -72,22 +75,19 @@ fn print(report: &NatReport, json: bool) {
 }
 
 fn fields(report: &NatReport) -> serde_json::Value {
-    json!({
-        "nat": report.classic_name(),
-        "translated": report.translated,
-        "mapping": report.mapping.to_string(),
-        "mapping_from_two_addresses": report.mapping_from_two_addresses,
-        "allocation": report.allocation.to_string(),
-        "port_step": match report.allocation {
-            Allocation::Step(step) => Some(step),
-            Allocation::Unknown | Allocation::Random => None,
-        },
-        "preserves_port": report.preserves_port,
-        "filtering": report.filtering.to_string(),
-        "early_syn": report.early_syn.to_string(),
-        "hairpin": report.hairpin,
-        "advice": advice(report),
-    })
+    let mut fields = report_fields(report);
+    fields["advice"] = json!(advice(report));
+    fields["against"] = against_all(report)
+        .into_iter()
+        .map(|row| {
+            json!({
+                "other": row.other,
+                "strategies": row.strategies.iter().map(|strategy| strategy.name()).collect::<Vec<_>>(),
+                "needs_birthday": row.by_chance,
+            })
+        })
+        .collect();
+    fields
 }
 
 fn text(report: &NatReport) -> String {
@@ -102,44 +102,86 @@ fn text(report: &NatReport) -> String {
         } else {
             report.mapping.to_string()
         };
+    let levels = report
+        .levels
+        .map_or_else(|| "not tested".to_owned(), |levels| levels.to_string());
     let rows = [
-        ("addresses translated", yes_no(report.translated).to_owned()),
-        ("mapping", mapping),
-        ("port of a new mapping", report.allocation.to_string()),
-        (
-            "keeps the port number",
-            yes_no(report.preserves_port).to_owned(),
-        ),
-        ("filtering", report.filtering.to_string()),
-        ("answer to an early SYN", report.early_syn.to_string()),
-        ("hairpin", yes_no(report.hairpin).to_owned()),
+        ["addresses translated", yes_no(report.translated)],
+        ["levels of NAT", &levels],
+        ["mapping", &mapping],
+        ["port of a new mapping", &report.allocation.to_string()],
+        ["keeps the port number", yes_no(report.preserves_port)],
+        ["filtering", &report.filtering.to_string()],
+        ["answer to an early SYN", &report.early_syn.to_string()],
+        ["hairpin", yes_no(report.hairpin)],
+        ["how sure", &confidence(report)],
     ];
-    let mut text = format!("What is here: {}.\n\n", report.classic_name());
-    for (name, value) in rows {
-        text.push_str(&format!("  {name:<24}{value}\n"));
-    }
-    text.push_str(&format!("\n{}\n", advice(report)));
-    text
+    let heads = ["the other side's NAT", "what is tried, in this order"];
+    let against = against_all(report).into_iter().map(|row| {
+        let names: Vec<_> = row
+            .strategies
+            .iter()
+            .map(|strategy| strategy.name())
+            .collect();
+        let tried = match (names.is_empty(), row.by_chance) {
+            (true, _) => "nothing comes through".to_owned(),
+            (false, true) => format!("{} (with --birthday at both sides)", names.join(", ")),
+            (false, false) => names.join(", "),
+        };
+        [row.other.to_owned(), tried]
+    });
+    let against: Vec<_> = [heads.map(str::to_owned)]
+        .into_iter()
+        .chain(against)
+        .collect();
+    format!(
+        "What is here: {}.\n\n{}\n{}\n{}\n",
+        report.classic_name(),
+        table(&rows.map(|row| row.map(str::to_owned))),
+        table(&against),
+        advice(report)
+    )
 }
+
+const SYMMETRIC: &str = "The NAT takes another outer port for every destination (symmetric). Streams \
+    come up with peers whose NAT lets anybody in, or anybody from this address, and with peers without a \
+    NAT.";
+
+const CHANGE: &str = "To be reached by more, forward a port on the router, look for \"full cone\" or \
+    \"endpoint-independent\" NAT in its settings, or use IPv6.";
 
 /// What it allows, and what to change where that is little.
 fn advice(report: &NatReport) -> String {
-    let mut text = match (report.mapping.is_dependent(), report.filtering) {
-        (true, _) => "Streams come up with peers whose NAT lets anybody in, or anybody from this address, and \
-             with peers without a NAT. With others they do not: forward a port on the router, look for \
-             \"full cone\" or \"endpoint-independent\" NAT in its settings, or use IPv6."
-            .to_owned(),
-        (false, Filtering::Open) => "Streams come up with any peer.".to_owned(),
+    let mut text = match (report.mapping.is_dependent(), report.allocation) {
+        (true, Allocation::Step(_)) => format!("{SYMMETRIC} With others it is tried to foretell the port. {CHANGE}"),
+        (true, _) => format!(
+            "{SYMMETRIC} With others it takes --birthday at both sides, which is a thousand tries. {CHANGE}"
+        ),
+        (false, _) if report.filtering == Filtering::Open => {
+            "Streams come up with any peer.".to_owned()
+        }
         (false, _) => "Streams come up with every peer whose NAT keeps one outer port for one inner port, which \
              most do."
             .to_owned(),
     };
     match report.early_syn {
-        EarlySyn::Reset | EarlySyn::Unreachable => text.push_str(
-            " What comes early is turned away, so a server near both peers helps: it makes both begin at the \
-             same moment.",
+        EarlySyn::Reset => text.push_str(
+            " What comes early is answered with RST, so a server near both peers helps: it makes both \
+             begin at the same moment. On the router, look for a firewall that drops (\"stealth\") \
+             instead of rejecting.",
+        ),
+        EarlySyn::Unreachable => text.push_str(
+            " What comes early is answered with ICMP, so a server near both peers helps: it makes both \
+             begin at the same moment. On the router, look for a firewall that drops (\"stealth\") \
+             instead of rejecting.",
         ),
         EarlySyn::Silence | EarlySyn::NotTested => {}
+    }
+    if report.levels.is_some_and(|levels| levels > 1) {
+        text.push_str(
+            " There is more than one NAT on the way out: if the second is the provider's, give the router's \
+             outer address as --outer-address; if it is an own router, set one of the two to bridge mode.",
+        );
     }
     if report.hairpin == Some(false) {
         text.push_str(
@@ -156,7 +198,7 @@ mod tests {
     #[test]
     fn what_was_not_tested_is_said_to_be_so() {
         let text = text(&NatReport::default());
-        assert_eq!(text.matches("not tested").count(), 6, "{text}");
+        assert_eq!(text.matches("not tested").count(), 8, "{text}");
         assert!(text.contains("What is here: unknown."), "{text}");
     }
 

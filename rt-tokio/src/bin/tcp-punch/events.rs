@@ -1,5 +1,7 @@
 //! Telling what happens: JSON lines or plain words, on standard error.
 
+mod tell;
+
 use std::collections::HashSet;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,20 +9,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tcp_punch_tokio::{
-    Event, FailReason, LinkFailure, Peer, RegisterError, SessionId, Tried, link_advice,
-};
+use tcp_punch_tokio::{Peer, RegisterError, SessionId, Tried};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::outcome::Trouble;
-use crate::words::{failure_in_words, kebab, tried_fields};
+use crate::words::{kebab, tried_fields};
+
+use tell::Noted;
 
 /// Tells events to the user. Clones tell to the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct Reporter {
     json: bool,
+    /// Plans and what comes of them, with reasons.
+    explain: bool,
     start: Instant,
     /// Put before everything, where several peers are told about.
     who: Option<&'static str>,
@@ -47,6 +51,7 @@ impl Reporter {
     pub(crate) fn new(json: bool) -> Self {
         Self {
             json,
+            explain: false,
             start: Instant::now(),
             who: None,
             verified: Arc::new(watch::Sender::default()),
@@ -54,6 +59,11 @@ impl Reporter {
             giving_up: Arc::default(),
             told: Arc::default(),
         }
+    }
+
+    /// The same reporter, which explains what is tried, or does not.
+    pub(crate) fn explaining(self, explain: bool) -> Self {
+        Self { explain, ..self }
     }
 
     /// The same reporter, for one of several peers.
@@ -69,9 +79,9 @@ impl Reporter {
         let mut events = peer.events();
         let this = self.clone();
         let task = tokio::spawn(async move {
-            let mut last_link_failure = None;
+            let mut noted = Noted::default();
             while let Some((at, event)) = events.next_stamped().await {
-                this.tell(at, &event, &mut last_link_failure);
+                this.tell(at, &event, &mut noted);
             }
         });
         self.following
@@ -166,179 +176,15 @@ impl Reporter {
         }
     }
 
-    fn tell(&self, at: Instant, event: &Event, last_link_failure: &mut Option<LinkFailure>) {
-        match event {
-            Event::Registered { mapped } => {
-                *last_link_failure = None;
-                self.emit_at(
-                    at,
-                    "registered",
-                    json!({ "mapped": mapped.to_string() }),
-                    &format!("registered: the server sees us at {mapped}"),
-                );
-            }
-            Event::MappingLearnt { mapping } => self.emit_at(
-                at,
-                "mapping-learnt",
-                json!({ "mapping": mapping.to_string() }),
-                &format!("the NAT's mapping is {mapping}"),
-            ),
-            // `doctor` prints it.
-            Event::NatLearnt { .. } => {}
-            Event::LinkDown { reason, retry_in } => {
-                *last_link_failure = Some(*reason);
-                self.link_down(at, *reason, *retry_in);
-            }
-            Event::PortChanged { port } => {
-                self.emit_at(
-                    at,
-                    "port-changed",
-                    json!({ "port": port }),
-                    &format!("moved to local port {port}"),
-                );
-            }
-            Event::Requested { session, peer } => self.emit_at(
-                at,
-                "requested",
-                json!({ "session": session.to_string(), "peer": peer.to_string() }),
-                &format!("asking {peer} for a stream"),
-            ),
-            Event::Notified { session, peer, ask } => self.emit_at(
-                at,
-                "notified",
-                json!({ "session": session.to_string(), "peer": peer.to_string(), "ask": ask }),
-                &format!("{peer} asks for a stream"),
-            ),
-            Event::Dialling {
-                session,
-                local_port,
-                remote,
-                attempt,
-            } => self.emit_at(
-                at,
-                "dialling",
-                json!({
-                    "session": session.to_string(),
-                    "local_port": local_port,
-                    "remote": remote.to_string(),
-                    "attempt": attempt,
-                }),
-                &format!("dialling {remote} from port {local_port} (attempt {attempt})"),
-            ),
-            Event::Connected {
-                session,
-                local,
-                remote,
-                dialled,
-            } => self.emit_at(
-                at,
-                "connected",
-                json!({
-                    "session": session.to_string(),
-                    "local": local.to_string(),
-                    "remote": remote.to_string(),
-                    "dialled": dialled,
-                }),
-                &format!("TCP is up: {local} to {remote}; not verified yet"),
-            ),
-            Event::Verified {
-                session,
-                peer,
-                role,
-                strategy,
-                local,
-                remote,
-                tried,
-            } => {
-                self.emit_at(
-                at,
-                    "verified",
-                    json!({
-                        "session": session.to_string(),
-                        "peer": peer.to_string(),
-                        "role": kebab(role),
-                        "strategy": strategy.name(),
-                        "local": local.to_string(),
-                        "remote": remote.to_string(),
-                        "attempts": tried.dials,
-                        "tried": tried_fields(tried),
-                    }),
-                    &format!(
-                        "verified: a direct stream to {peer}, {local} to {remote}, by {strategy}, after {} dials",
-                        tried.dials
-                    ),
-                );
-                self.verified.send_modify(|sessions| {
-                    sessions.insert(*session);
-                });
-            }
-            Event::Failed {
-                reason: FailReason::Cancelled,
-                ..
-            } if self.giving_up.load(Ordering::Relaxed) => {}
-            Event::Failed {
-                session,
-                peer,
-                role,
-                reason,
-                tried,
-            } => {
-                // Where there will be no link, its reason is the session's.
-                let link = last_link_failure
-                    .filter(|link| *reason == FailReason::NoServer && link.is_final());
-                if link.is_some() && self.told.swap(true, Ordering::Relaxed) {
-                    return;
-                }
-                let (text, advice) = failure_in_words(*reason, tried, *last_link_failure);
-                self.emit_at(
-                    at,
-                    "failed",
-                    json!({
-                        "session": session.to_string(),
-                        "peer": peer.to_string(),
-                        "role": kebab(role),
-                        "reason": link.map_or_else(|| kebab(reason), |link| kebab(&link)),
-                        "link": last_link_failure.as_ref().map(kebab),
-                        "message": text,
-                        "advice": advice,
-                        "tried": tried_fields(tried),
-                    }),
-                    &format!("failed: {text}; {advice}"),
-                );
-            }
-            other => self.emit_at(
-                at,
-                "other",
-                json!({ "message": format!("{other:?}") }),
-                &format!("{other:?}"),
-            ),
-        }
-    }
-
-    fn link_down(&self, at: Instant, reason: LinkFailure, retry_in: Option<Duration>) {
-        let advice = link_advice(reason);
-        let again = match retry_in {
-            Some(pause) => format!("trying again in {:.1} s", pause.as_secs_f64()),
-            None => "not tried again".to_owned(),
-        };
-        self.emit_at(
-            at,
-            "link-down",
-            json!({
-                "reason": kebab(&reason),
-                "message": reason.to_string(),
-                "advice": advice,
-                "retry_in_ms": retry_in.map(|pause| pause.as_secs_f64() * 1e3),
-            }),
-            &format!("no link to the server: {reason} ({again}); {advice}"),
-        );
-    }
-
     fn emit(&self, event: &str, fields: Value, words: &str) {
         self.emit_at(Instant::now(), event, fields, words);
     }
 
+    /// Without words it is for scripts alone.
     fn emit_at(&self, at: Instant, event: &str, fields: Value, words: &str) {
+        if words.is_empty() && !self.json {
+            return;
+        }
         let mut line = if self.json {
             // To the microsecond: benchmarks read it.
             let t_ms = at.duration_since(self.start).as_micros() as f64 / 1e3;

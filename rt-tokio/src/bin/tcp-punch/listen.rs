@@ -13,7 +13,7 @@ use crate::signals::{Interrupts, interrupted};
 
 pub(crate) async fn run(args: ListenArgs) -> Outcome {
     let mut interrupts = Interrupts::new().map_err(Trouble::failed)?;
-    let reporter = Reporter::new(args.peer.json);
+    let reporter = Reporter::new(args.peer.json).explaining(args.peer.explain);
     let in_advance = args.consent == ConsentArg::Open;
     let peer = setup::start(
         &args.peer,

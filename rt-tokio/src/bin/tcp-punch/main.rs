@@ -5,14 +5,19 @@ mod connect;
 mod demo;
 mod doctor;
 mod events;
+mod explain;
+mod files;
 mod forward;
 mod keys;
 mod listen;
+mod nat_words;
 mod outcome;
 mod pipe;
+mod possible;
 mod serve;
 mod setup;
 mod signals;
+mod table;
 mod words;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -32,6 +37,7 @@ fn main() -> ExitCode {
     if !wants_json {
         log_to_stderr();
     }
+    files::raise_limit();
     let (reason, text, code) = match run(args.command) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Trouble::Told) => return ExitCode::from(1),

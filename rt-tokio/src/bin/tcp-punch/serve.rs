@@ -16,7 +16,9 @@ pub(crate) async fn run(args: ServeArgs) -> Outcome {
         .iter()
         .chain(&args.assist)
         .all(|bind| bind.local().ip().is_loopback());
-    let mut builder = Server::builder(secret).allow_loopback(all_loopback);
+    let mut builder = Server::builder(secret)
+        .allow_loopback(all_loopback)
+        .spoof(args.spoof);
     for bind in args.main {
         builder = builder.main(bind);
     }

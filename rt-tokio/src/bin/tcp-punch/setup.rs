@@ -1,7 +1,9 @@
 //! From the command line to a running peer.
 
+use std::io::ErrorKind;
+
 use tcp_punch_tokio::{
-    AccessPolicy, Config, ConfigBuilder, Peer, PeerId, Psk, Strategies, keyfile,
+    AccessPolicy, Config, ConfigBuilder, MAX_ROUTERS, Peer, PeerId, Psk, keyfile, raw_sockets,
 };
 
 use crate::args::PeerArgs;
@@ -16,11 +18,31 @@ pub(crate) fn start(
 ) -> Result<Peer, Trouble> {
     let secret = keyfile::read(&args.key).map_err(Trouble::usage)?;
     let config = config(args, reporter)?;
-    let peer = Peer::builder(args.server.clone(), secret)
+    let asked = &args.strategies;
+    if asked.outer_addresses.len() > MAX_ROUTERS {
+        return Err(Trouble::usage("at most 2 times --outer-address"));
+    }
+    if asked.raw
+        && let Err(error) = raw_sockets()
+    {
+        reporter.warn(&format!("--raw has no effect: {error}"));
+    }
+    let mut builder = Peer::builder(args.server.clone(), secret)
         .config(config)
         .access(access())
-        .start()
-        .map_err(Trouble::failed)?;
+        .strategies(asked.allowed())
+        .raw(asked.raw)
+        .outer_addresses(&asked.outer_addresses);
+    if let Some(hops) = asked.hops {
+        builder = builder.hops(hops);
+    }
+    let peer = builder.start().map_err(|error| {
+        if error.kind() == ErrorKind::InvalidInput {
+            Trouble::usage(error)
+        } else {
+            Trouble::failed(error)
+        }
+    })?;
     reporter.follow(&peer);
     Ok(peer)
 }
@@ -32,9 +54,6 @@ fn config(args: &PeerArgs, reporter: &Reporter) -> Result<ConfigBuilder, Trouble
         .stream_mode(args.stream.into());
     if let Some(token) = &args.token {
         config = config.token(token.as_bytes());
-    }
-    if let Some(strategy) = args.strategy {
-        config = config.strategies(Strategies::only(strategy));
     }
     if let Some(path) = &args.secret_file {
         let usage = |error: &str| Trouble::Usage(format!("{}: {error}", path.display()));

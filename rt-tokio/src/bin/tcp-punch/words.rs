@@ -22,6 +22,7 @@ pub(crate) fn tried_fields(tried: &Tried) -> Value {
         "refused": tried.refused,
         "unreachable": tried.unreachable,
         "failed": tried.failed,
+        "sprayed": tried.sprayed,
         "unanswered": tried.unanswered,
         "connected": tried.connected,
         "unverified": tried.unverified,

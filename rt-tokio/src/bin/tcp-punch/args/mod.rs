@@ -1,11 +1,15 @@
 //! What the command line takes, and the help that teaches it.
 
+mod strategies;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use tcp_punch_tokio::{Bind, PeerId, ServerAddr, Strategy, StreamMode};
+use tcp_punch_tokio::{Bind, PeerId, ServerAddr, StreamMode};
+
+pub(crate) use strategies::StrategyArgs;
 
 /// Direct TCP streams between two hosts behind NATs.
 ///
@@ -117,6 +121,13 @@ pub(crate) struct ServeArgs {
     /// A word that every peer has to know; at most 64 bytes
     #[arg(long, value_name = "T")]
     pub(crate) token: Option<String>,
+    /// Send SYN-ACKs in the names of two peers that both ask for it: for labs
+    ///
+    /// For strategy `spoofed-syn-ack`. It works only in networks that let this host send from
+    /// addresses that are not its own, which decent ones do not. Needs a program built with feature
+    /// `raw`, Linux, and CAP_NET_RAW.
+    #[arg(long)]
+    pub(crate) spoof: bool,
 }
 
 /// What `listen` and `connect` have in common.
@@ -144,14 +155,16 @@ pub(crate) struct PeerArgs {
     /// ask for it.
     #[arg(long, value_name = "MODE", value_enum, default_value_t = StreamArg::Records)]
     pub(crate) stream: StreamArg,
-    /// Use this strategy and no other
-    #[arg(long, value_name = "NAME", value_parser = strategy)]
-    pub(crate) strategy: Option<Strategy>,
+    #[command(flatten)]
+    pub(crate) strategies: StrategyArgs,
+    /// Tell both NATs, the plan with its reasons, and what came of each step
+    #[arg(long)]
+    pub(crate) explain: bool,
     /// Tell what happens as one JSON object a line on standard error
     ///
     /// Each has `t_ms` (milliseconds since the start) and `event`: registered, requested, notified,
-    /// dialling, connected, verified, failed, closed, link-down, mapping-learnt, port-changed,
-    /// listening, warning.
+    /// planned, step-begun, dialling, connected, step-ended, verified, failed, closed, link-down,
+    /// mapping-learnt, port-changed, listening, warning.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -222,6 +235,9 @@ Examples:
   Send one file:
   $ tcp-punch connect --server HOST:3478/KEY --key a.key ID_OF_B < file
 
+  See what is tried, and why:
+  $ tcp-punch connect --server HOST:3478/KEY --key a.key ID_OF_B --explain < /dev/null
+
 Without --forward, standard input and output are the stream. The end of standard input ends that
 direction only, and the other side's end closes standard output; connect ends when both have ended.")]
 pub(crate) struct ConnectArgs {
@@ -272,14 +288,6 @@ pub(crate) enum ConsentArg {
     Open,
 }
 
-fn strategy(text: &str) -> Result<Strategy, String> {
-    let names = || Strategy::ALL.map(Strategy::name).join(", ");
-    Strategy::ALL
-        .into_iter()
-        .find(|strategy| strategy.name() == text)
-        .ok_or_else(|| format!("the strategies are {}", names()))
-}
-
 fn target(text: &str) -> Result<String, String> {
     let port = text
         .rsplit_once(':')
@@ -305,110 +313,4 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    const ID: &str = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq";
-
-    fn parse(line: &str) -> Result<Command, clap::error::ErrorKind> {
-        let line = line
-            .replace("SERVER", &format!("host:1/{ID}"))
-            .replace("ID", ID);
-        Args::try_parse_from(line.split_whitespace())
-            .map(|args| args.command)
-            .map_err(|error| error.kind())
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        Args::command().debug_assert();
-    }
-
-    #[test]
-    fn what_scripts_rely_on() {
-        for line in [
-            "tcp-punch keygen --out FILE",
-            "tcp-punch id --key FILE",
-            "tcp-punch serve --key FILE --main 0.0.0.0:1 --assist 0.0.0.0:2=1.2.3.4:2",
-            "tcp-punch serve --key F --main 0.0.0.0:1 --main [::]:1 --assist 0.0.0.0:2 --assist 0.0.0.0:3 --token T",
-            "tcp-punch listen --server SERVER --key FILE --allow ID",
-            "tcp-punch listen --server SERVER --key FILE --allow ID --allow ID --consent open --once",
-            "tcp-punch listen --server SERVER --key FILE --allow ID ID --json --forward localhost:22",
-            "tcp-punch listen --server SERVER --key FILE --allow-any --consent ask --token T --secret-file S",
-            "tcp-punch connect --server SERVER --key FILE ID",
-            "tcp-punch connect --server SERVER --key FILE ID --forward 127.0.0.1:0 --timeout 3",
-            "tcp-punch connect --server SERVER --key FILE --stream bare --strategy simultaneous-open ID --json",
-            "tcp-punch demo --json",
-        ] {
-            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line));
-        }
-    }
-
-    #[test]
-    fn what_is_no_usage() {
-        use clap::error::ErrorKind::{
-            ArgumentConflict, InvalidValue, MissingRequiredArgument, ValueValidation,
-        };
-        for (line, kind) in [
-            (
-                "tcp-punch listen --server SERVER --key FILE",
-                MissingRequiredArgument,
-            ),
-            (
-                "tcp-punch listen --server SERVER --key FILE --allow ID --allow-any",
-                ArgumentConflict,
-            ),
-            (
-                "tcp-punch listen --server SERVER --key FILE --allow-any --consent maybe",
-                InvalidValue,
-            ),
-            (
-                "tcp-punch listen --server SERVER --key FILE --allow-any --forward 22",
-                ValueValidation,
-            ),
-            (
-                "tcp-punch listen --server host:1 --key FILE --allow-any",
-                ValueValidation,
-            ),
-            (
-                "tcp-punch connect --server SERVER --key FILE",
-                MissingRequiredArgument,
-            ),
-            (
-                "tcp-punch connect --server SERVER --key FILE nobody",
-                ValueValidation,
-            ),
-            (
-                "tcp-punch connect --server SERVER --key FILE ID --timeout 0",
-                ValueValidation,
-            ),
-            (
-                "tcp-punch connect --server SERVER --key FILE ID --strategy luck",
-                ValueValidation,
-            ),
-            (
-                "tcp-punch serve --key FILE --main 0.0.0.0:1",
-                MissingRequiredArgument,
-            ),
-        ] {
-            assert_eq!(parse(line).unwrap_err(), kind, "{line}");
-        }
-    }
-
-    #[test]
-    fn every_command_has_an_example() {
-        for command in Args::command().get_subcommands() {
-            let help = command
-                .get_after_help()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            assert!(
-                help.contains("Example") && help.contains("$ "),
-                "{}",
-                command.get_name()
-            );
-        }
-    }
-}
+mod tests;
