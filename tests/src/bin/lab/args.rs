@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use tcp_punch_tests::lab::means::Devices;
 use tcp_punch_tests::lab::nat::{KINDS, NatKind};
-use tcp_punch_tests::lab::network::Plan;
+use tcp_punch_tests::lab::network::{Network, Plan};
+use tcp_punch_tests::lab::others::Others;
 use tcp_punch_tests::lab::pair::{Consent, Terms};
 use tcp_punch_tests::lab::topology::{Family, Layout};
 use tcp_punch_tests::lab::wan::{Conditions, Site};
@@ -179,11 +181,19 @@ pub(crate) struct OnePair {
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     server_loss: f64,
 
+    /// Connections a second that other hosts behind A's NAT open, on average.
+    #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = rate)]
+    others_a: f64,
+
+    /// The same behind B's NAT.
+    #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = rate)]
+    others_b: f64,
+
     /// Router hops between any two sites.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=64))]
     hops: u8,
 
-    /// Where loss and jitter come from.
+    /// Where loss, jitter and the connections of others come from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
@@ -291,6 +301,20 @@ impl OnePair {
         }
     }
 
+    /// Starts what others do behind the NATs.
+    pub(crate) fn others(&self, network: &mut Network) -> io::Result<Vec<Others>> {
+        let layout = &network.plan().layout;
+        // Where a peer has no NAT of its own, the one that both are behind.
+        let nearest = |own: &[NatKind], name| if own.is_empty() { "nat" } else { name };
+        let (a, b) = (nearest(&layout.a, "nat-a"), nearest(&layout.b, "nat-b"));
+        let sides = [(a, self.others_a, 0), (b, self.others_b, 1)];
+        sides
+            .into_iter()
+            .filter(|(_, rate, _)| *rate > 0.0)
+            .map(|(nat, rate, side)| Others::start(network, nat, rate, self.seed * 2 + side))
+            .collect()
+    }
+
     /// How the peers are started.
     pub(crate) fn terms(&self) -> Terms {
         let consent = match self.consent {
@@ -364,6 +388,13 @@ fn percent(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..=100.0).contains(&value) => Ok(value / 100.0),
         Ok(_) | Err(_) => Err("a number from 0 to 100 is wanted".to_owned()),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1000.0).contains(&value) => Ok(value),
+        Ok(_) | Err(_) => Err("a number from 0 to 1000 is wanted".to_owned()),
     }
 }
 
