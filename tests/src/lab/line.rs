@@ -147,7 +147,7 @@ impl Lines {
             None => tun(namespace, device),
             Some(room) => {
                 let number = self.made.fetch_add(1, Ordering::Relaxed);
-                veth(room, &format!("line{number}"), namespace, device)
+                veth(room, number, namespace, device)
             }
         }
     }
@@ -169,8 +169,9 @@ fn tun(namespace: &Namespace, device: &str) -> io::Result<Line> {
     })
 }
 
-fn veth(room: &Namespace, ours: &str, namespace: &Namespace, theirs: &str) -> io::Result<Line> {
-    let (here, there, to) = (ours.to_owned(), theirs.to_owned(), namespace.descriptor());
+fn veth(room: &Namespace, number: u32, namespace: &Namespace, theirs: &str) -> io::Result<Line> {
+    let ours = format!("line{number}");
+    let (here, there, to) = (ours.clone(), theirs.to_owned(), namespace.descriptor());
     room.configure(move |netlink| {
         let here = End {
             name: &here,
@@ -180,7 +181,7 @@ fn veth(room: &Namespace, ours: &str, namespace: &Namespace, theirs: &str) -> io
             name: &there,
             mac: Some(THEIRS),
         };
-        netlink.veth(here, there, to)?;
+        netlink.veth(number, here, there, to)?;
         netlink.up(here.name)
     })?;
     let name = theirs.to_owned();
@@ -190,8 +191,9 @@ fn veth(room: &Namespace, ours: &str, namespace: &Namespace, theirs: &str) -> io
         netlink.no_arp(&name)?;
         netlink.up(&name)
     })?;
-    let name = ours.to_owned();
-    let socket = room.run(move || sys::packet_socket(&name))?;
+    let name = ours.clone();
+    room.configure(move |netlink| netlink.settled(&name))?;
+    let socket = room.run(move || sys::packet_socket(&ours))?;
     if setsockopt(&socket, sockopt::RcvBufForce, &ROOM).is_err() {
         // The kernel cuts it down to the system's limit.
         setsockopt(&socket, sockopt::RcvBuf, &ROOM)?;

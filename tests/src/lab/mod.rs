@@ -16,7 +16,7 @@
 //! - [`program`], [`procs`], [`events`]: the binary, running it, what it says. [`stage`] knows who has which key,
 //!   [`pair`] runs sessions between the two peers.
 //! - [`trace`] tells which packets were seen where; [`tap`] and [`ladder`] show a session; [`floor`] and [`figures`] judge its times.
-//! - [`cases`], [`bytes`], [`trouble`], [`compare`]: what is run in it.
+//! - [`others`] keeps the NATs busy. [`cases`], [`bytes`], [`trouble`], [`compare`]: what is run in it.
 //!
 //! Nothing of a run is left over: see [`netns`] and [`interrupt`].
 
@@ -39,6 +39,7 @@ pub mod nat;
 mod netlink;
 pub mod netns;
 pub mod network;
+pub mod others;
 pub mod packet;
 pub mod pair;
 pub mod procs;

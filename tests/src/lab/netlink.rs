@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
@@ -10,6 +12,7 @@ use netlink_packet_core::{
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    State,
 };
 use netlink_packet_route::route::{
     RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -17,6 +20,12 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Request};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::net::if_::if_nametoindex;
+
+/// Above all indexes that the kernel gives out in the small namespaces of the lab.
+const OWN_INDEXES: u32 = 1000;
+/// The kernel takes a second at most.
+const PATIENCE: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_micros(500);
 
 /// A hardware address.
 pub(super) type Mac = [u8; 6];
@@ -96,16 +105,47 @@ impl Netlink {
         self.ask(device, Request::SetLink(link), 0)
     }
 
-    /// Makes a pair of devices, one here and one in the namespace of that descriptor.
-    pub(super) fn veth(&mut self, here: End<'_>, there: End<'_>, to: RawFd) -> io::Result<()> {
+    /// Makes a pair of devices, one here and one in the namespace of that descriptor. The number is the pair's own, of
+    /// those that have an end here.
+    pub(super) fn veth(
+        &mut self,
+        number: u32,
+        here: End<'_>,
+        there: End<'_>,
+        to: RawFd,
+    ) -> io::Result<()> {
         let mut peer = end(there);
         peer.attributes.push(LinkAttribute::NetNsFd(to));
         let mut link = end(here);
+        // Where both ends have the same index, the kernel thinks their going up not urgent, and takes a second for it.
+        link.header.index = OWN_INDEXES + number;
         link.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Veth),
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
         ]));
         self.ask(here.name, Request::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Waits until a device that has been switched on at both ends carries packets, as a port of a bridge too.
+    pub(super) fn settled(&mut self, device: &str) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let up = LinkAttribute::OperState(State::Up);
+        while Instant::now() < deadline {
+            let request = Request::GetLink(link(device)?);
+            if let NetlinkPayload::InnerMessage(Request::NewLink(link)) =
+                self.exchange(request, 0)?
+                && link.attributes.contains(&up)
+            {
+                // Looking takes no lock. This does, and so waits until the kernel, which shows the state first, has
+                // made the device's queue and the bridge's port ready.
+                return self.up(device);
+            }
+            thread::sleep(LOOK);
+        }
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("{device} does not go up"),
+        ))
     }
 
     /// Gives a device an address that is usable at once, and the network of so many bits that it is in.
@@ -156,25 +196,30 @@ impl Netlink {
 
     /// Sends a request about `what`, and waits for the kernel's answer.
     fn ask(&mut self, what: &str, request: Request, flags: u16) -> io::Result<()> {
-        self.number += 1;
-        let mut message = NetlinkMessage::from(request);
-        message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-        message.header.sequence_number = self.number;
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        self.socket.send(&bytes, 0)?;
-        let (answer, _) = self.socket.recv_from_full()?;
-        let answer = NetlinkMessage::<Request>::deserialize(&answer).map_err(io::Error::other)?;
+        let answer = self.exchange(request, NLM_F_ACK | flags)?;
         // An acknowledgment is an error without a code.
-        let NetlinkPayload::Error(error) = answer.payload else {
-            return Err(io::Error::other(format!("{what}: {:?}", answer.payload)));
+        let NetlinkPayload::Error(error) = answer else {
+            return Err(io::Error::other(format!("{what}: {answer:?}")));
         };
         if error.code.is_none() {
             return Ok(());
         }
         let error = error.to_io();
         Err(io::Error::new(error.kind(), format!("{what}: {error}")))
+    }
+
+    fn exchange(&mut self, request: Request, flags: u16) -> io::Result<NetlinkPayload<Request>> {
+        self.number += 1;
+        let mut message = NetlinkMessage::from(request);
+        message.header.flags = NLM_F_REQUEST | flags;
+        message.header.sequence_number = self.number;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+        let (answer, _) = self.socket.recv_from_full()?;
+        let answer = NetlinkMessage::deserialize(&answer).map_err(io::Error::other)?;
+        Ok(answer.payload)
     }
 }
 

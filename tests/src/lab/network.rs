@@ -17,7 +17,7 @@ use super::boxes::RunningBox;
 use super::line::Lines;
 use super::means::Means;
 use super::netns::Namespace;
-use super::topology::{Addresses, Family, Lan, Layout, second_server};
+use super::topology::{Addresses, Family, Lan, Layout, second_server, sink};
 use super::wan::{self, Conditions, Site, Wan};
 
 /// The host part of each peer's address in its LAN.
@@ -143,8 +143,9 @@ impl Network {
         let a = builder.host("a", outside_a, HOST_A)?;
         let b = builder.host("b", outside_b, HOST_B)?;
         let s = builder.host("s", Outer::Wan(Site::S), 0)?;
-        let second = second_server();
-        builder.address(&s.namespace, wan::DEVICE, second, [32, 128])?;
+        for more in [second_server(), sink()] {
+            builder.address(&s.namespace, wan::DEVICE, more, [32, 128])?;
+        }
         let wan = Wan::start(plan.conditions.clone(), builder.attachments)?;
         Ok(Self {
             wan,

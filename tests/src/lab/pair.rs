@@ -7,6 +7,7 @@ use super::events::{Event, Log};
 use super::procs::Running;
 use super::service::{ANSWER, GREETING, Service};
 use super::stage::{Server, Stage};
+use super::topology::sink;
 use super::wan::{Crossing, Fate, Site};
 
 /// What the requester says.
@@ -144,7 +145,8 @@ impl Pair {
             .stage
             .connect(&self.server.address, &self.terms.common())?;
         let failure = self.play(&mut connector, before).err();
-        let crossings = self.stage.network.wan().capture().take();
+        let mut crossings = self.stage.network.wan().capture().take();
+        crossings.retain(|crossing| !of_others(crossing));
         let mut session = Session {
             failure,
             syns: syns(&crossings),
@@ -215,6 +217,13 @@ impl Story {
     pub fn requested(&self) -> Option<Instant> {
         first(&self.a, "requested").map(|(at, _)| *at)
     }
+}
+
+/// Whether it belongs to what other hosts behind the NATs do meanwhile.
+fn of_others(crossing: &Crossing) -> bool {
+    let Crossing { packet, .. } = crossing;
+    let is_sink = |address| address == sink().v4 || address == sink().v6;
+    is_sink(packet.source) || is_sink(packet.destination)
 }
 
 fn first<'e>(events: &'e [(Instant, Event)], name: &str) -> Option<&'e (Instant, Event)> {

@@ -163,6 +163,15 @@ pub fn second_server() -> Addresses {
     }
 }
 
+/// Where the connections of others go: an address of the server's host, and not the server's.
+#[must_use]
+pub fn sink() -> Addresses {
+    Addresses {
+        v4: Ipv4Addr::new(192, 0, 2, 3),
+        v6: v6(0x5, 0, 3),
+    }
+}
+
 /// The addresses of a router on the way from a site, counted from 1: of that site's provider, and as global as the
 /// addresses of its customers, so that nobody takes a time-exceeded of it for one of a NAT.
 #[must_use]

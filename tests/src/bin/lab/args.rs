@@ -1,17 +1,20 @@
 //! The command line.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use tcp_punch_tests::lab::means::Devices;
-use tcp_punch_tests::lab::nat::{KINDS, NatKind};
-use tcp_punch_tests::lab::network::Plan;
+use tcp_punch_tests::lab::nat::NatKind;
+use tcp_punch_tests::lab::network::{Network, Plan};
+use tcp_punch_tests::lab::others::Others;
 use tcp_punch_tests::lab::pair::{Consent, Terms};
 use tcp_punch_tests::lab::topology::{Family, Layout};
 use tcp_punch_tests::lab::wan::{Conditions, Site};
-use tcp_punch_tests::natbox::PRESETS;
+
+use crate::words::{Levels, kinds, levels, milliseconds, one_way, percent, rate};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -179,11 +182,19 @@ pub(crate) struct OnePair {
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     server_loss: f64,
 
+    /// Connections a second that other hosts behind A's NAT open, on average.
+    #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = rate)]
+    others_a: f64,
+
+    /// The same behind B's NAT.
+    #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = rate)]
+    others_b: f64,
+
     /// Router hops between any two sites.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=64))]
     hops: u8,
 
-    /// Where loss and jitter come from.
+    /// Where loss, jitter and the connections of others come from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
@@ -291,6 +302,20 @@ impl OnePair {
         }
     }
 
+    /// Starts what others do behind the NATs.
+    pub(crate) fn others(&self, network: &mut Network) -> io::Result<Vec<Others>> {
+        let layout = &network.plan().layout;
+        // Where a peer has no NAT of its own, the one that both are behind.
+        let nearest = |own: &[NatKind], name| if own.is_empty() { "nat" } else { name };
+        let (a, b) = (nearest(&layout.a, "nat-a"), nearest(&layout.b, "nat-b"));
+        let sides = [(a, self.others_a, 0), (b, self.others_b, 1)];
+        sides
+            .into_iter()
+            .filter(|(_, rate, _)| *rate > 0.0)
+            .map(|(nat, rate, side)| Others::start(network, nat, rate, self.seed * 2 + side))
+            .collect()
+    }
+
     /// How the peers are started.
     pub(crate) fn terms(&self) -> Terms {
         let consent = match self.consent {
@@ -326,82 +351,4 @@ enum DevicesWord {
     Tun,
     /// Packet sockets on pairs of veth devices.
     Veth,
-}
-
-/// NATs from the host outwards.
-#[derive(Debug, Clone)]
-struct Levels(Vec<NatKind>);
-
-fn levels(text: &str) -> Result<Levels, String> {
-    if text == "none" {
-        return Ok(Levels(Vec::new()));
-    }
-    let kind = |name: &str| {
-        NatKind::named(name).ok_or_else(|| {
-            let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-            let boxes: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
-            format!(
-                "no NAT is called {name}; choose none, {}; or box: and one of {}",
-                names.join(", "),
-                boxes.join(", ")
-            )
-        })
-    };
-    text.split('+')
-        .map(kind)
-        .collect::<Result<_, _>>()
-        .map(Levels)
-}
-
-fn milliseconds(text: &str) -> Result<Duration, String> {
-    let value: f64 = text
-        .parse()
-        .map_err(|_| "a number of milliseconds is wanted".to_owned())?;
-    Duration::try_from_secs_f64(value / 1000.0).map_err(|error| error.to_string())
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if (0.0..=100.0).contains(&value) => Ok(value / 100.0),
-        Ok(_) | Err(_) => Err("a number from 0 to 100 is wanted".to_owned()),
-    }
-}
-
-fn one_way(text: &str) -> Result<(Site, Site, Duration), String> {
-    let site = |name: &str| match name {
-        "A" | "a" => Ok(Site::A),
-        "B" | "b" => Ok(Site::B),
-        "S" | "s" => Ok(Site::S),
-        _ => Err(format!("{name} is none of A, B and S")),
-    };
-    let form = || "wanted is a path and its delay, such as A-S=5".to_owned();
-    let (path, delay) = text.split_once('=').ok_or_else(form)?;
-    let (from, to) = path.split_once('-').ok_or_else(form)?;
-    Ok((site(from)?, site(to)?, milliseconds(delay)?))
-}
-
-fn kinds() -> String {
-    let lines = KINDS
-        .iter()
-        .map(|kind| format!("  {:<20}{}", kind.name, kind.about));
-    let boxes: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
-    let boxes = rows(&boxes);
-    std::iter::once("Kinds of NAT:".to_owned())
-        .chain(lines)
-        .chain(["  none                no NAT\n".to_owned()])
-        .chain([
-            "With box: before it, such as box:drop, a NAT runs in the lab's process; there are more of these:".to_owned(),
-        ])
-        .chain(boxes)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-/// A few names a line.
-fn rows(names: &[&str]) -> Vec<String> {
-    names
-        .chunks(8)
-        .map(|names| format!("  {}", names.join(", ")))
-        .chain([String::new()])
-        .collect()
 }

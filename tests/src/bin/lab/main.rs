@@ -23,6 +23,8 @@ mod one;
 mod prepare;
 #[cfg(target_os = "linux")]
 mod trouble;
+#[cfg(target_os = "linux")]
+mod words;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {

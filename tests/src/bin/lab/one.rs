@@ -6,6 +6,7 @@ use tcp_punch_tests::lab::figures::Outcome;
 use tcp_punch_tests::lab::floor::floor;
 use tcp_punch_tests::lab::ladder::{self, Scene};
 use tcp_punch_tests::lab::network::{Host, Network};
+use tcp_punch_tests::lab::others::Others;
 use tcp_punch_tests::lab::pair::{Pair, Session, Story};
 use tcp_punch_tests::lab::program::Program;
 use tcp_punch_tests::lab::stage::Stage;
@@ -18,7 +19,9 @@ use crate::args::Args;
 /// Runs it; returns whether every session was won.
 pub(crate) fn run(args: &Args, program: &Program) -> io::Result<bool> {
     let plan = args.one.plan();
-    let stage = Stage::new(Network::build(&plan)?, program)?;
+    let mut network = Network::build(&plan)?;
+    let others = args.one.others(&mut network)?;
+    let stage = Stage::new(network, program)?;
     let mut pair = Pair::start(stage, args.one.terms())?;
     let mut sessions = Vec::new();
     for number in 0..args.one.sessions {
@@ -45,6 +48,10 @@ pub(crate) fn run(args: &Args, program: &Program) -> io::Result<bool> {
         println!("{}", serde_json::to_string(&outcome)?);
     } else {
         println!("{}", summary(&outcome));
+    }
+    if !others.is_empty() && !args.json {
+        let opened: u64 = others.iter().map(Others::opened).sum();
+        println!("other hosts opened {opened} connections meanwhile");
     }
     Ok(outcome.won == outcome.sessions)
 }

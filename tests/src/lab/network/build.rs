@@ -183,11 +183,16 @@ impl Builder {
                 router.configure(move |netlink| {
                     let here = format!("port{port}");
                     let end = |name| End { name, mac: None };
-                    netlink.veth(end(&here), end(&there), to)?;
+                    netlink.veth(port, end(&here), end(&there), to)?;
                     netlink.join(&here, "lan")?;
                     netlink.up(&here)
                 })?;
-                self.in_lan(namespace, device, lan, number)
+                let own = self.in_lan(namespace, device, lan, number)?;
+                router.configure(move |netlink| {
+                    netlink.settled(&format!("port{port}"))?;
+                    netlink.settled("lan")
+                })?;
+                Ok(own)
             }
         }
     }
