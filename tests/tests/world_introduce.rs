@@ -39,14 +39,16 @@ fn within_budget(builder: Builder, rtts: Rtts, in_advance: bool) {
     let session = world.connect(A, B);
     world.expect_stream(A, B, session, TEN_SECONDS);
     let floor = floor(rtts, in_advance);
-    let up = floor * 11 / 10;
+    let round_trip = millis(rtts.2);
+    // The hosts are smoltcp's: to it a SYN-ACK that meets its own is no
+    // acknowledgement, so simultaneous open takes one more one-way trip.
+    let up = floor * 11 / 10 + round_trip / 2;
     let (a, b) = (world.times(A, session), world.times(B, session));
     let what = format!("rtts {rtts:?} in advance {in_advance}, floor {floor:?}:\n{a:?}\n{b:?}");
     assert!(a.up.expect("up") <= up, "A is up late: {what}");
     assert!(b.up.expect("up") <= up, "B is up late: {what}");
     // The responder's hello needs half a round trip, the nomination another
     // half; where A's SYN met an accept, A's hello has to come first.
-    let round_trip = millis(rtts.2);
     let accepted = if a.dialled == b.dialled {
         Duration::ZERO
     } else {
@@ -120,7 +122,8 @@ fn asking_the_application_costs_what_it_thinks() {
         let session = world.connect(A, B);
         world.expect_stream(A, B, session, TEN_SECONDS);
         let up = world.times(A, session).up.expect("up");
-        assert!(up <= thinks + millis(160) * 11 / 10, "{up:?}");
+        // And one more one-way trip, as above.
+        assert!(up <= thinks + millis(160) * 11 / 10 + millis(40), "{up:?}");
     }
 }
 

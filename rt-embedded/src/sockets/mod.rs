@@ -14,6 +14,7 @@ mod traffic;
 use heapless::Vec;
 use proto::{Close, Endpoint, Failure, Family, Instant, ListenerId, SocketId};
 use smoltcp::iface::{Interface, SocketHandle, SocketSet};
+use smoltcp::socket::AnySocket;
 use smoltcp::socket::tcp::{ConnectError, Socket, State};
 
 use crate::convert::{from_endpoint, has_family, to_address};
@@ -114,14 +115,15 @@ impl<const SOCKETS: usize, const PORTS: usize> Sockets<SOCKETS, PORTS> {
         }
     }
 
-    /// Whether somebody listens on the port or uses it for a connection.
+    /// Whether somebody listens on the port or uses it for a connection, the
+    /// sockets that are none of ours included.
     pub(crate) fn is_taken(&self, set: &SocketSet<'_>, port: u16) -> bool {
         self.groups.iter().any(|group| group.port == port)
-            || self
-                .slots
-                .iter()
-                .filter_map(|slot| socket(set, slot.handle).local_endpoint())
-                .any(|local| local.port == port)
+            || all(set).any(|socket| {
+                let used = socket.local_endpoint().map(|local| local.port);
+                let listened = socket.is_listening().then(|| socket.listen_endpoint().port);
+                used.or(listened) == Some(port)
+            })
     }
 
     /// Listens on a port for one family; the sockets are shared by both.
@@ -216,11 +218,7 @@ impl<const SOCKETS: usize, const PORTS: usize> Sockets<SOCKETS, PORTS> {
         // The stack would make two sockets of one four-tuple, and give the first
         // of them everything.
         let tuple = Some((local.port, remote));
-        if self
-            .slots
-            .iter()
-            .any(|slot| ends(set, slot.handle) == tuple)
-        {
+        if all(set).any(|socket| ends_of(socket) == tuple) {
             return Err(Failure::AddressNotAvailable);
         }
         let at = self
@@ -396,9 +394,18 @@ pub(crate) fn socket_mut<'s, 'b>(
     set.get_mut(handle)
 }
 
+/// Every TCP socket of the set.
+fn all<'s, 'b>(set: &'s SocketSet<'b>) -> impl Iterator<Item = &'s Socket<'b>> {
+    set.iter()
+        .filter_map(|(_, socket)| Socket::downcast(socket))
+}
+
 /// Local port and other end of a socket that has one.
 fn ends(set: &SocketSet<'_>, handle: SocketHandle) -> Option<(u16, Endpoint)> {
-    let socket = socket(set, handle);
+    ends_of(socket(set, handle))
+}
+
+fn ends_of(socket: &Socket<'_>) -> Option<(u16, Endpoint)> {
     let local = socket.local_endpoint()?;
     Some((local.port, from_endpoint(socket.remote_endpoint()?)))
 }
