@@ -113,12 +113,14 @@ extern crate std;
 mod convert;
 mod driver;
 mod observer;
+mod setup;
 mod sockets;
 mod tap;
 #[cfg(test)]
 mod tests;
 
-pub use driver::{Driver, MAX_SERVERS, Setup, SetupError, Step, Stream};
+pub use driver::{Driver, Step, Stream};
 pub use observer::Observer;
 /// The machine's crate, `tcp-punch-proto`.
 pub use proto;
+pub use setup::{MAX_SERVERS, Setup, SetupError};

@@ -283,7 +283,9 @@ impl Mayhem {
 
 #[test]
 fn nothing_hangs_and_all_is_well_in_the_end() {
+    let (mut runs, mut lucky) = (0_usize, 0);
     for seed in seeds(400) {
+        runs += 1;
         let mut dice = Dice(Jitter::new(seed ^ 0x6d61_7968));
         let sites = sites(&mut dice);
         let mut world = build(seed, &mut dice, &sites);
@@ -320,7 +322,8 @@ fn nothing_hangs_and_all_is_well_in_the_end() {
                 let session = world.connect(from, to);
                 let time = Duration::from_secs(46);
                 if !punchable(&sites, from, to) {
-                    world.expect_failure(from, session, time);
+                    assert!(world.run_until(|world| world.is_over(from, session), time));
+                    lucky += usize::from(world.is_verified(from, session));
                 } else if needs_luck(&sites, from, to) {
                     assert!(world.run_until(|world| world.is_over(from, session), time));
                 } else {
@@ -329,4 +332,7 @@ fn nothing_hangs_and_all_is_well_in_the_end() {
             }
         }
     }
+    // A NAT that draws a port for each dial may draw the one that the other side
+    // dials: about thirty draws a session, two in 64,512 hit.
+    assert!(lucky <= runs.div_ceil(200), "{lucky} of {runs} runs");
 }

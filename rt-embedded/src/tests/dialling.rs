@@ -1,6 +1,6 @@
 //! Dials: simultaneous open, refusals, hop limits, four-tuples.
 
-use proto::Failure;
+use proto::{Failure, Instant};
 use std::vec::Vec;
 
 use super::{Happened, Host, seen, talk};
@@ -22,21 +22,26 @@ fn two_that_dial_each_other_meet_although_both_listen() {
 }
 
 #[test]
-fn a_later_dial_on_a_port_that_listens_goes_below_the_listeners() {
-    let (mut a, mut b) = (Host::new(1, 2), Host::new(2, 2));
-    b.listen(6_000);
-    // Others take the lowest slots, and leave them again.
-    let others: Vec<_> = (1..=5).map(|port| b.dial(0, port, a.at(9))).collect();
-    for id in others {
-        b.table
-            .close(proto::Instant::ZERO, &mut b.set, id, proto::Close::Silent);
+fn a_listener_makes_way_where_only_a_higher_slot_is_free() {
+    let (mut a, mut b) = (Host::new(1, 1), Host::new(2, 1));
+    // The topmost slot is the first listener's, and free once that is gone.
+    let [first, second] = super::listeners();
+    b.listen_as(first, 7_000);
+    b.listen_as(second, 6_000);
+    b.table.unlisten(Instant::ZERO, &mut b.set, first);
+    for port in 1..=6 {
+        b.dial(0, port, a.at(9));
     }
     let of_b = b.dial(0, 6_000, a.at(5_000));
-    b.listen(6_001);
     let of_a = a.dial(0, 5_000, b.at(6_000));
     talk(0, &mut a, &mut b);
     assert!(a.is_up(of_a) && b.is_up(of_b));
     assert_eq!(b.accepted(), 0);
+    // And it listens still.
+    let another = a.dial(1, 5_001, b.at(6_000));
+    talk(1, &mut a, &mut b);
+    assert!(a.is_up(another));
+    assert_eq!(b.accepted(), 1);
 }
 
 #[test]

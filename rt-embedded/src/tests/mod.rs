@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use proto::noise::SecretKey;
 use proto::wire::MAX_FRAME;
-use proto::{Config, Endpoint, Instant, ListenerId, NoAccess, Output, Peer, SocketId};
+use proto::{Config, Endpoint, Input, Instant, ListenerId, NoAccess, Output, Peer, SocketId};
 use smoltcp::iface::{Config as IfaceConfig, Interface, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{Socket, SocketBuffer};
@@ -155,11 +155,15 @@ impl Host {
 
     fn listen(&mut self, port: u16) -> ListenerId {
         let id = listener();
+        self.listen_as(id, port);
+        id
+    }
+
+    fn listen_as(&mut self, id: ListenerId, port: u16) {
         let local = Endpoint::unspecified(proto::Family::V4, port);
         self.table
             .listen(Instant::ZERO, &mut self.set, id, local)
             .expect("room");
-        id
     }
 
     fn poll(&mut self, now: u64) {
@@ -197,20 +201,31 @@ impl Host {
 
 /// Some listener's id: only a machine makes them.
 fn listener() -> ListenerId {
+    listeners()[0]
+}
+
+/// Two of them: those of one port, for IPv4 and for IPv6.
+fn listeners() -> [ListenerId; 2] {
+    let now = Instant::ZERO;
     let mut peer = peer();
-    peer.start(Instant::ZERO);
+    let addresses = ["2001:db8::1".parse().expect("an address")];
+    peer.handle_input(now, Input::HostAddresses(&addresses));
+    peer.start(now);
     let mut frame = [0; MAX_FRAME + 2];
-    let outputs = core::iter::repeat_with(|| {
-        let Output::Listen { id, .. } = peer.poll_output(&mut frame) else {
-            return None;
-        };
-        Some(id)
-    });
-    outputs
-        .take(8)
-        .flatten()
-        .next()
-        .expect("a peer listens first of all")
+    let mut ids = Vec::new();
+    while ids.len() < 2 {
+        let output = peer.poll_output(&mut frame);
+        assert!(
+            !matches!(output, Output::Wait(_)),
+            "a peer listens first of all"
+        );
+        if let Output::Listen { id, mut local } = output {
+            ids.push(id);
+            local.port = 1;
+            peer.handle_input(now, Input::Listening { id, local });
+        }
+    }
+    [ids[0], ids[1]]
 }
 
 /// A segment that was seen on the wire.
