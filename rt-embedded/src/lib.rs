@@ -100,6 +100,13 @@
 //! - There is no backlog, and TIME-WAIT lasts 10 s and takes a socket; it is used
 //!   for another connection if there is need.
 //!
+//! - A SYN for a connection that is up is ignored, where a kernel would send a
+//!   challenge ACK: who has lost its memory gets no RST out of us by dialling the
+//!   same four-tuple again.
+//! - A FIN that arrives before what it follows is ignored, and may then not be
+//!   sent again (seen with smoltcp 0.14 at 10 % loss). A closed socket that got
+//!   stuck like that is used again after a minute, if there is need.
+//!
 //! # Not here yet
 //!
 //! No resolver (the server's endpoints are given in [`Setup`]), no firmware, no

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tcp_punch_proto::FailReason;
+use tcp_punch_tests::natbox::{Mapping, PRESETS};
 use tcp_punch_tests::world::net::Nat;
 use tcp_punch_tests::world::{A, Answer, B, Builder, Consent, Site, World, seeds};
 
@@ -146,6 +148,29 @@ fn every_pair_of_punchable_nats() {
                     world.register();
                     let session = world.connect(A, B);
                     world.expect_stream(A, B, session, TEN_SECONDS);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_preset_against_a_dropping_nat() {
+    for seed in seeds(2) {
+        for preset in PRESETS {
+            let nat = preset.config;
+            // Those of firewalls translate nothing: they are for IPv6.
+            let is_wall = nat.mapping == Mapping::Untranslated;
+            for (a, b) in [(nat, Nat::dropping()), (Nat::dropping(), nat)] {
+                let builder = World::builder(seed).nats(a, b);
+                let mut world = if is_wall { builder.v6() } else { builder }.build();
+                world.register();
+                let session = world.connect(A, B);
+                if is_wall || nat.mapping == Mapping::Independent {
+                    world.expect_stream(A, B, session, TEN_SECONDS);
+                } else {
+                    let (reason, _) = world.expect_failure(A, session, Duration::from_secs(46));
+                    assert_eq!(reason, FailReason::PunchTimedOut, "{}", preset.name);
                 }
             }
         }

@@ -7,7 +7,7 @@
 //!
 //! A host is driven in one of two ways: by a
 //! [`Driver`](tcp_punch_embedded::Driver), which gets at the stack itself
-//! ([`Network::stack_of`]), or by calls like those of a socket layer, with
+//! (`Network::stack_of`), or by calls like those of a socket layer, with
 //! notices of what happened ([`Network::run_host`]).
 //!
 //! Before working on it, read NAT-FACTS.md sections 1 to 3 for what NATs do, and
