@@ -44,16 +44,11 @@ fn jitter_does_not_keep_near_peers_apart() {
             (rst, icmp),
         ] {
             let (lost, all) = lost(a, b, jitter);
-            // An ICMP error that arrives together with the SYN behind it leaves
-            // no time to dial again: the SYN meets the listener, and the own NAT
-            // takes the answer for invalid. Only fresh ports help then.
-            let few = if [a, b].iter().any(|nat| nat.early == icmp.early) {
-                all / 20
-            } else {
-                0
-            };
+            // On Linux an ICMP error that arrives together with the SYN behind it
+            // costs a session now and then (NAT-FACTS.md section 2, "nearly all");
+            // smoltcp's dials never learn of it.
             assert!(
-                lost <= few,
+                lost == 0,
                 "{:?} {:?} {jitter:?}: {lost} lost of {all}",
                 a.early,
                 b.early

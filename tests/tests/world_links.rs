@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tcp_punch_proto::{Endpoint, Event, Family, LinkFailure};
+use tcp_punch_tests::natbox::Tracking;
 use tcp_punch_tests::world::net::Nat;
 use tcp_punch_tests::world::{A, B, Stop, World, seeds};
 
@@ -75,27 +76,65 @@ fn a_short_restart_is_a_short_outage() {
     }
 }
 
+/// Runs until A's link is found lost like this and back, counted from now.
+fn noticed_and_replaced(world: &mut World, how: LinkFailure) {
+    let cut = world.now();
+    // Two missed keep-alives, 15 s +/- 20 % apart.
+    let noticed = world.run_until(|world| !world.link_failures(A).is_empty(), seconds(60));
+    assert!(noticed);
+    let (at, failure) = world.link_failures(A)[0];
+    assert_eq!(failure, how);
+    assert!(
+        at.since(cut) <= seconds(15) * 12 / 10 * 3,
+        "{:?}",
+        at.since(cut)
+    );
+    assert!(world.run_until(|world| world.is_registered(A), seconds(5)));
+    world.run_for(seconds(5));
+    works(world);
+}
+
 #[test]
 fn a_dead_link_is_noticed_and_replaced() {
+    // One that does not take up a connection in its middle.
+    let forgetful = Nat {
+        tracking: Tracking::Strict { loose: false },
+        ..Nat::dropping()
+    };
     for seed in seeds(10) {
+        let mut world = World::builder(seed).nats(forgetful, forgetful).build();
+        world.register();
+        world.nat_forgets(A);
+        noticed_and_replaced(&mut world, LinkFailure::Dead);
+    }
+}
+
+#[test]
+fn a_link_outlives_a_table_that_was_flushed() {
+    // Linux takes a connection up in its middle, and the port stays.
+    for seed in seeds(5) {
         let mut world = World::builder(seed).build();
         world.register();
-        let nat = world.nat(A).expect("a NAT");
-        world.net().forget_flows(nat);
-        let cut = world.now();
-        // Two missed keep-alives, 15 s +/- 20 % apart.
-        let noticed = world.run_until(|world| !world.link_failures(A).is_empty(), seconds(60));
-        assert!(noticed);
-        let (at, failure) = world.link_failures(A)[0];
-        assert_eq!(failure, LinkFailure::Dead);
-        assert!(
-            at.since(cut) <= seconds(15) * 12 / 10 * 3,
-            "{:?}",
-            at.since(cut)
-        );
-        assert!(world.run_until(|world| world.is_registered(A), seconds(5)));
-        world.run_for(seconds(5));
+        world.nat_forgets(A);
+        world.run_for(seconds(90));
+        assert!(world.link_failures(A).is_empty());
         works(&mut world);
+    }
+}
+
+#[test]
+fn a_nat_that_reboots_with_another_address() {
+    for seed in seeds(5) {
+        let mut world = World::builder(seed).build();
+        world.register();
+        let before = world.mapped(A).expect("registered");
+        let outer = "203.0.113.77".parse().expect("an address");
+        world.nat_reboots(A, seconds(2), Some(outer));
+        // The keep-alive comes from an endpoint that the server does not know: RST.
+        noticed_and_replaced(&mut world, LinkFailure::Closed);
+        let after = world.mapped(A).expect("registered");
+        assert_ne!(before.ip, after.ip);
+        assert_eq!(after.ip, std::net::IpAddr::V4(outer));
     }
 }
 

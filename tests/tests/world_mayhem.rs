@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tcp_punch_proto::noise::Jitter;
 use tcp_punch_proto::{SessionId, SessionOptions};
-use tcp_punch_tests::world::net::{Early, Filter, Mapped, Nat};
+use tcp_punch_tests::natbox::{Early, Filtering, Mapping};
+use tcp_punch_tests::world::net::Nat;
 use tcp_punch_tests::world::{Answer, Consent, Site, Stop, World, seeds};
 
 const PEERS: usize = 3;
@@ -44,7 +45,7 @@ fn sites(dice: &mut Dice) -> [Site; PEERS] {
             ..Nat::symmetric()
         },
         Nat {
-            filter: Filter::Address,
+            filtering: Filtering::AddressDependent,
             ..Nat::dropping()
         },
         Nat::dropping().idle(Duration::from_secs(40)),
@@ -76,11 +77,13 @@ fn punchable(sites: &[Site; PEERS], one: usize, other: usize) -> bool {
         Site::Public | Site::With(_) | Site::BehindToo(..) => None,
     };
     let levels = |peer: usize| matches!(sites[network(peer)], Site::Nested(..));
-    let random = |peer| outer(peer).is_some_and(|nat| nat.mapped == Mapped::Dependent);
+    let random = |peer| outer(peer).is_some_and(|nat| nat.mapping != Mapping::Independent);
     // Who dials from anywhere gets in: no NAT, or one that only looks at the
     // address. The home NAT of two levels looks at the port.
-    let open =
-        |peer| outer(peer).is_none_or(|nat| nat.filter != Filter::AddressAndPort && !levels(peer));
+    let open = |peer| {
+        outer(peer)
+            .is_none_or(|nat| nat.filtering != Filtering::AddressAndPortDependent && !levels(peer))
+    };
     match (random(one), random(other)) {
         (false, false) => true,
         (true, false) => open(other),
@@ -123,12 +126,9 @@ fn build(seed: u64, dice: &mut Dice, sites: &[Site; PEERS]) -> World {
     builder.build()
 }
 
-/// Whether there is luck in it. A dial that ICMP has killed leaves its hole
-/// behind, and if the other's SYN comes through before the next dial, the
-/// listener takes it, and nothing that it says gets out (NAT-FACTS.md section 1,
-/// trap 1; "nearly all" in section 2). And where the side that could be dialled
-/// from anywhere is refused by a random NAT, each RST closes the door that its
-/// dial has opened, so the other's few SYNs have to come in between.
+/// Whether there is luck in it: where the side that could be dialled from
+/// anywhere is refused by a random NAT, each RST closes the door that its dial
+/// has opened, so the other's few SYNs have to come in between.
 fn needs_luck(sites: &[Site; PEERS], one: usize, other: usize) -> bool {
     let nat_of = |peer: usize| {
         let peer = if let Site::With(with) = sites[peer] {
@@ -145,11 +145,12 @@ fn needs_luck(sites: &[Site; PEERS], one: usize, other: usize) -> bool {
         .into_iter()
         .any(|(peer, other)| {
             nat_of(peer).is_some_and(|nat| match nat.early {
-                Early::Drop => false,
-                Early::Unreachable => true,
+                // smoltcp's dials never see ICMP: to them it is silence.
+                Early::Drop | Early::PortUnreachable | Early::Prohibited | Early::Hold(_) => false,
                 Early::Reset => {
-                    nat.mapped == Mapped::Dependent
-                        && nat_of(other).is_some_and(|nat| nat.filter == Filter::Address)
+                    nat.mapping != Mapping::Independent
+                        && nat_of(other)
+                            .is_some_and(|nat| nat.filtering == Filtering::AddressDependent)
                 }
             })
         })
@@ -282,7 +283,9 @@ impl Mayhem {
 
 #[test]
 fn nothing_hangs_and_all_is_well_in_the_end() {
+    let (mut runs, mut lucky) = (0_usize, 0);
     for seed in seeds(400) {
+        runs += 1;
         let mut dice = Dice(Jitter::new(seed ^ 0x6d61_7968));
         let sites = sites(&mut dice);
         let mut world = build(seed, &mut dice, &sites);
@@ -319,7 +322,8 @@ fn nothing_hangs_and_all_is_well_in_the_end() {
                 let session = world.connect(from, to);
                 let time = Duration::from_secs(46);
                 if !punchable(&sites, from, to) {
-                    world.expect_failure(from, session, time);
+                    assert!(world.run_until(|world| world.is_over(from, session), time));
+                    lucky += usize::from(world.is_verified(from, session));
                 } else if needs_luck(&sites, from, to) {
                     assert!(world.run_until(|world| world.is_over(from, session), time));
                 } else {
@@ -328,4 +332,7 @@ fn nothing_hangs_and_all_is_well_in_the_end() {
             }
         }
     }
+    // A NAT that draws a port for each dial may draw the one that the other side
+    // dials: about thirty draws a session, two in 64,512 hit.
+    assert!(lucky <= runs.div_ceil(200), "{lucky} of {runs} runs");
 }

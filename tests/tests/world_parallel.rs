@@ -192,8 +192,7 @@ fn a_port_that_the_host_gives_again_is_not_taken() {
     // The world's contract asserts it at every dial.
     for seed in seeds(10) {
         let mut world = World::builder(seed).build();
-        let a = world.host(A);
-        world.net().set_port_count(a, 24);
+        world.set_port_count(A, 24);
         world.register();
         for _ in 0..4 {
             let session = world.connect(A, B);

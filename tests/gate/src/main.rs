@@ -1,9 +1,11 @@
 //! The no-alloc gate: a program without std and without an allocator that uses
-//! every machine. It fails to build as soon as anything in them needs either;
+//! every machine and the driver for smoltcp. It fails to build as soon as anything in them needs either;
 //! `cargo check` would not notice.
 
 #![no_std]
 #![no_main]
+
+mod driver;
 
 use core::hint::black_box;
 use core::panic::PanicInfo;
@@ -67,5 +69,6 @@ pub extern "C" fn _start() -> ! {
     assist.handle_input(now, AssistInput::Received(&mut black_box([0; 2])));
     assist.handle_timeout(now);
     while !matches!(black_box(assist.poll_output(&mut frame)), AssistOutput::Wait(_)) {}
+    driver::run(peer);
     loop {}
 }

@@ -26,6 +26,7 @@ mod icmp;
 mod nat_box;
 mod ports;
 mod preset;
+mod router;
 mod table;
 mod track;
 mod verdict;
@@ -41,4 +42,5 @@ pub use config::{
 };
 pub use nat_box::NatBox;
 pub use preset::{PRESETS, Preset, preset};
+pub use router::{Passage, Routers};
 pub use verdict::{Reason, Side, Verdict};

@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
+use smoltcp::iface::SocketHandle;
 use tcp_punch_proto::noise::{RecordKind, RecordOpener, RecordSealer};
 use tcp_punch_proto::{Access, Decision, InAdvance, PeerId, SessionId, StreamMode};
-
-use super::net::Socket;
 
 /// Whom a peer lets in, and how the server learns of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +61,8 @@ pub(crate) struct Stream {
     pub(crate) peer: PeerId,
     pub(crate) mode: StreamMode,
     pub(crate) handshake_hash: [u8; 32],
-    /// The network's name for it.
-    pub(crate) socket: Socket,
+    /// Its socket in the host's stack.
+    pub(crate) handle: SocketHandle,
     pub(crate) sealer: RecordSealer,
     pub(crate) opener: RecordOpener,
     /// Came in and is not opened yet.
@@ -73,6 +72,22 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    pub(crate) fn new(stream: tcp_punch_embedded::Stream) -> Self {
+        let over = stream.over;
+        let (sealer, opener) = over.records.split();
+        Self {
+            session: over.session,
+            peer: over.peer,
+            mode: over.mode,
+            handshake_hash: over.handshake_hash,
+            handle: stream.handle,
+            sealer,
+            opener,
+            raw: Vec::new(),
+            received: Vec::new(),
+        }
+    }
+
     pub(crate) fn seal(&mut self, data: &[u8]) -> Vec<u8> {
         match self.mode {
             StreamMode::Bare => data.to_vec(),

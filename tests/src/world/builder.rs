@@ -1,6 +1,6 @@
 //! Describes a world before it begins.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use tcp_punch_proto::noise::{Jitter, PublicKey, SecretKey};
@@ -12,6 +12,7 @@ use super::app::Consent;
 use super::net::{HostId, Nat, NatId, Network, Place};
 use super::peer::{PeerHost, PeerParts};
 use super::server::ServerHost;
+use crate::natbox::Addresses;
 
 /// The server's main port.
 const MAIN: u16 = 4_000;
@@ -244,7 +245,7 @@ impl Builder {
                 consent: setup.consent.clone(),
                 secret: key(self.seed, setup.key),
                 server_key: setup.server_key.unwrap_or(server_key),
-                server: vec![main],
+                server: main,
                 addresses: [own]
                     .into_iter()
                     .chain(setup.claims.iter().copied())
@@ -252,6 +253,7 @@ impl Builder {
                 clock: Duration::from_micros(random.below(1 << 40)),
                 lag: self.lag,
             };
+            net.set_clock(host, parts.clock);
             peers.push(PeerHost::new(parts, host, random));
             self.connect_paths(&mut net, server, &peers, number);
         }
@@ -266,22 +268,33 @@ impl Builder {
     ) -> Place {
         let name = format!("nat-{}", self.peers[number].name);
         let last = u8::try_from(number + 1).expect("few peers");
-        let outer = match self.family {
-            Family::V4 => vec![v4([203, 0, 113, last])],
-            Family::V6 => vec![],
+        let home = |outer: [u8; 4]| Addresses {
+            outer_v4: Some(outer.into()),
+            inner_v4: Some([10, 0, last, 1].into()),
+            outer_v6: Some(own_v6(u16::from(last), 1)),
+            inner_v6: Some(own_v6(u16::from(last), 2)),
         };
+        let public = [203, 0, 113, last];
+        let in_carrier = [100, 64, 0, last];
         match self.peers[number].site {
-            Site::Behind(nat) => Place::Behind(net.add_nat(&name, Place::Wan, nat, &outer)),
+            Site::Behind(nat) => Place::Behind(net.add_nat(&name, Place::Wan, nat, home(public))),
             Site::With(other) => gateways[other].1,
             Site::BehindToo(other, nat) => {
                 let carrier = gateways[other].0.expect("the other peer is behind a NAT");
-                let inner = [v4([100, 64, 0, last])];
-                Place::Behind(net.add_nat(&name, Place::Behind(carrier), nat, &inner))
+                let addresses = home(in_carrier);
+                Place::Behind(net.add_nat(&name, Place::Behind(carrier), nat, addresses))
             }
-            Site::Nested(home, carrier) => {
-                let carrier = net.add_nat(&format!("carrier-{name}"), Place::Wan, carrier, &outer);
-                let inner = [v4([100, 64, 0, last])];
-                Place::Behind(net.add_nat(&name, Place::Behind(carrier), home, &inner))
+            Site::Nested(nat, carrier) => {
+                let addresses = Addresses {
+                    outer_v4: Some(public.into()),
+                    inner_v4: Some([100, 64, 0, 254].into()),
+                    outer_v6: Some(own_v6(u16::from(last), 3)),
+                    inner_v6: Some(own_v6(u16::from(last), 4)),
+                };
+                let name_of_carrier = format!("carrier-{name}");
+                let carrier = net.add_nat(&name_of_carrier, Place::Wan, carrier, addresses);
+                let addresses = home(in_carrier);
+                Place::Behind(net.add_nat(&name, Place::Behind(carrier), nat, addresses))
             }
             Site::Public => Place::Wan,
         }
@@ -290,7 +303,7 @@ impl Builder {
     fn address(&self, number: usize, site: Site) -> IpAddr {
         let last = u8::try_from(number + 1).expect("few peers");
         match (self.family, site) {
-            (Family::V6, _) => v6(0x100 + u16::from(last), 10),
+            (Family::V6, _) => own_v6(u16::from(last), 10).into(),
             (Family::V4, Site::Public) => v4([192, 0, 2, last]),
             // In one network with the other.
             (Family::V4, Site::With(other)) => v4([
@@ -348,4 +361,9 @@ fn v4(octets: [u8; 4]) -> IpAddr {
 
 fn v6(network: u16, host: u16) -> IpAddr {
     [0x2001, 0xdb8, network, 0, 0, 0, 0, host].into()
+}
+
+/// In the IPv6 network of the peer of that number.
+fn own_v6(number: u16, host: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0x100 + number, 0, 0, 0, 0, host)
 }

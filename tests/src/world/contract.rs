@@ -144,11 +144,6 @@ impl Contract {
         }
     }
 
-    /// The machine wants to hear no more of it, or has heard the end.
-    pub(crate) fn is_known_over(&mut self, id: SocketId) -> bool {
-        *self.phase(id) == Phase::Over
-    }
-
     /// One of the sockets that are no more.
     pub(crate) fn some_that_is_over(&self, pick: u64) -> Option<SocketId> {
         let over = |entry: &(&SocketId, &Phase)| *entry.1 == Phase::Over;

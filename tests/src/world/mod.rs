@@ -6,10 +6,10 @@
 //!        |
 //!      World ---- Builder            one thing at a time, by time
 //!      /   \  \
-//!  PeerHost ServerHost Stranger      runtimes: drain to Wait, check the contract
-//!  (carry)  (links)
+//!  PeerHost ServerHost Stranger      drain to Wait, check the contract
+//!  (Driver) (links)
 //!      \   /  /
-//!      Network                       TCP stacks, NATs, paths: see `net`
+//!      Network                       smoltcp stacks, NAT boxes, paths: see `net`
 //! ```
 //!
 //! Everything is drawn from one seed, so a run can be had again exactly: a test
@@ -17,7 +17,6 @@
 
 mod app;
 mod builder;
-mod carry;
 mod contract;
 mod links;
 pub mod net;
@@ -28,6 +27,7 @@ mod server;
 mod sim;
 mod stranger;
 mod trace;
+mod watcher;
 
 pub use app::{Answer, Consent};
 pub use builder::{Builder, PeerSetup, Site};

@@ -125,7 +125,7 @@ impl World {
 
     /// Where a peer's machine had its host dial, from the beginning.
     pub fn dialled(&self, peer: usize) -> &[Endpoint] {
-        &self.peers[peer].dialled
+        self.peers[peer].dialled()
     }
 
     /// How often a peer's deadline came.
@@ -141,9 +141,9 @@ impl World {
             .map(|stream| stream.mode)
     }
 
-    /// Whether a peer has a deadline.
+    /// Whether a peer's machine has a deadline, or its application.
     pub fn waits(&self, peer: usize) -> bool {
-        self.peers[peer].next_at().is_some()
+        self.peers[peer].waits()
     }
 
     /// Every time that a peer was without a link, and why.
@@ -269,13 +269,14 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let asked = std::env::var_os("WORLD_LADDER").is_some();
-        if !std::thread::panicking() && !asked {
+        let asked = std::env::var("WORLD_LADDER").ok();
+        if !std::thread::panicking() && asked.is_none() {
             return;
         }
+        let most = asked.and_then(|lines| lines.parse().ok()).unwrap_or(LADDER);
         let name = std::thread::current().name().unwrap_or("").to_owned();
         let ladder = self.ladder();
-        let skip = ladder.lines().count().saturating_sub(LADDER);
+        let skip = ladder.lines().count().saturating_sub(most);
         let shown: Vec<&str> = ladder.lines().skip(skip).collect();
         eprintln!(
             "the world of seed {seed} is over; its ladder ({skip} lines left out):\n{}\n\
@@ -286,7 +287,8 @@ impl Drop for World {
     }
 }
 
-/// Most lines that a failing test prints; `WORLD_LADDER` lets every test print.
+/// Most lines that a failing test prints, unless `WORLD_LADDER` says how many;
+/// with that set every test prints.
 const LADDER: usize = 300;
 
 /// The seeds of a test: so many, or as many as `WORLD_SEEDS` says, or the one

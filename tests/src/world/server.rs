@@ -236,7 +236,7 @@ impl ServerHost {
             let readable = stage.net.readable(self.host, socket);
             match open.reading {
                 Some(exactly) if readable >= exactly => {
-                    data = stage.net.read(self.host, socket, exactly);
+                    data = stage.net.read(stage.now, self.host, socket, exactly);
                     open.reading = None;
                 }
                 // What has come is read first, if the link still wants it.

@@ -1,7 +1,7 @@
 //! The world at work: lets one thing happen after another.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use tcp_punch_proto::{Endpoint, Event, Instant, Misuse, PeerId, SessionId, SessionOptions};
@@ -263,15 +263,10 @@ impl World {
 
     fn step(&mut self) {
         let now = self.now;
-        let notices = self.net.step(now);
-        self.take_log();
-        for notice in notices {
-            self.dispatch(notice.host, |who, stage| match who {
-                Who::Peer(peer) => peer.on_notice(stage, notice.socket, notice.what),
-                Who::Server(server) => server.on_notice(stage, notice.socket, notice.what),
-                Who::Stranger(stranger) => stranger.on_notice(stage, notice.socket, notice.what),
-            });
+        if let Some(host) = self.net.step(now) {
+            self.let_work(host);
         }
+        self.take_log();
         for peer in 0..self.peers.len() {
             if self.peers[peer].next_at().is_some_and(|at| at <= now) {
                 self.on_peer(peer, PeerHost::wake);
@@ -283,24 +278,31 @@ impl World {
         self.take_log();
     }
 
-    fn take_log(&mut self) {
-        for (at, line) in self.net.take_log() {
-            self.trace.line(at, line);
+    /// A host's stack has something to do.
+    fn let_work(&mut self, host: HostId) {
+        let of_peer = |peer: &PeerHost| peer.host == host && peer.is_running();
+        if let Some(peer) = self.peers.iter().position(of_peer) {
+            self.on_peer(peer, PeerHost::poll);
+            return;
+        }
+        for (socket, what) in self.net.run_host(self.now, host) {
+            let mut stage = Stage {
+                now: self.now,
+                net: &mut self.net,
+                trace: &mut self.trace,
+            };
+            let mut strangers = self.strangers.iter_mut();
+            if let Some(stranger) = strangers.find(|stranger| stranger.host == host) {
+                stranger.on_notice(&mut stage, socket, what);
+            } else if self.server.host == host {
+                self.server.on_notice(&mut stage, socket, what);
+            }
         }
     }
 
-    fn dispatch(&mut self, host: HostId, act: impl FnOnce(Who<'_>, &mut Stage<'_>)) {
-        let mut stage = Stage {
-            now: self.now,
-            net: &mut self.net,
-            trace: &mut self.trace,
-        };
-        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.host == host) {
-            act(Who::Peer(peer), &mut stage);
-        } else if let Some(stranger) = self.strangers.iter_mut().find(|other| other.host == host) {
-            act(Who::Stranger(stranger), &mut stage);
-        } else {
-            act(Who::Server(&mut self.server), &mut stage);
+    fn take_log(&mut self) {
+        for (at, line) in self.net.take_log() {
+            self.trace.line(at, line);
         }
     }
 
@@ -354,6 +356,40 @@ impl World {
         }
     }
 
+    /// The host has only so many ports to give out by itself, from its next
+    /// start on.
+    pub fn set_port_count(&mut self, peer: usize, count: u16) {
+        self.peers[peer].port_count = Some(count);
+    }
+
+    /// The NAT that a peer is right behind loses all its mappings.
+    ///
+    /// # Panics
+    ///
+    /// The peer is behind none.
+    pub fn nat_forgets(&mut self, peer: usize) {
+        let nat = self.nat(peer).expect("a NAT");
+        self.trace.line(
+            self.now,
+            format!("the NAT of {} forgets", self.peers[peer].parts.name),
+        );
+        self.net.forget_flows(nat);
+    }
+
+    /// The NAT that a peer is right behind reboots, which takes a while; it may
+    /// come back with another outer address.
+    ///
+    /// # Panics
+    ///
+    /// The peer is behind none.
+    pub fn nat_reboots(&mut self, peer: usize, takes: Duration, outer: Option<Ipv4Addr>) {
+        let nat = self.nat(peer).expect("a NAT");
+        let name = &self.peers[peer].parts.name;
+        self.trace
+            .line(self.now, format!("the NAT of {name} reboots: {outer:?}"));
+        self.net.reboot_nat(self.now, nat, takes, outer);
+    }
+
     /// A peer's id.
     pub fn id(&self, peer: usize) -> PeerId {
         self.peers[peer].id()
@@ -368,10 +404,4 @@ impl World {
     pub fn now(&self) -> Instant {
         self.now
     }
-}
-
-enum Who<'a> {
-    Peer(&'a mut PeerHost),
-    Server(&'a mut ServerHost),
-    Stranger(&'a mut Stranger),
 }

@@ -83,7 +83,7 @@ impl Stranger {
             }
             Happening::Readable => {
                 let count = stage.net.readable(self.host, socket);
-                let bytes = stage.net.read(self.host, socket, count);
+                let bytes = stage.net.read(stage.now, self.host, socket, count);
                 if self.habit == Habit::Echo {
                     stage.net.send(stage.now, self.host, socket, &bytes);
                 }

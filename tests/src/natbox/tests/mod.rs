@@ -18,3 +18,4 @@ mod mapping;
 mod nesting;
 mod opening;
 mod presets;
+mod routers;

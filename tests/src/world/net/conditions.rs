@@ -18,6 +18,9 @@ pub struct Path {
     pub jitter: Duration,
     /// Packets lost, in a million.
     pub loss_ppm: u32,
+    /// Packets that overtake those before them by up to the jitter, in a
+    /// million.
+    pub reorder_ppm: u32,
     /// Nothing gets through, and nobody is told.
     pub cut: bool,
 }
@@ -28,6 +31,7 @@ impl Default for Path {
             delay: Duration::from_millis(10),
             jitter: Duration::ZERO,
             loss_ppm: 0,
+            reorder_ppm: 0,
             cut: false,
         }
     }
@@ -72,13 +76,30 @@ impl Conditions {
         let lost = self.random.below(1_000_000) < u64::from(path.loss_ppm);
         let micros = u64::try_from(path.jitter.as_micros()).unwrap_or(u64::MAX);
         let jitter = Duration::from_micros(self.random.below(micros));
+        let overtakes =
+            path.reorder_ppm > 0 && self.random.below(1_000_000) < u64::from(path.reorder_ppm);
         if lost || path.cut {
             return None;
         }
         let arrival = now.after(path.delay + jitter);
+        if overtakes {
+            return Some(arrival);
+        }
         let last = self.last.entry(flow).or_insert(arrival);
         *last = arrival.max(*last);
         Some(*last)
+    }
+
+    /// When the answer of a router arrives that is so much of the way off, where
+    /// the way goes `from` one site `to` another.
+    pub(crate) fn return_from(
+        &mut self,
+        now: Instant,
+        (from, to): (Node, Node),
+        (hops, of): (u8, u8),
+    ) -> Instant {
+        let whole = self.path_mut(from, to).delay + self.path_mut(to, from).delay;
+        now.after(whole * u32::from(hops) / u32::from(of))
     }
 
     pub(crate) fn lan_arrival(now: Instant) -> Instant {

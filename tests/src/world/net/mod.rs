@@ -1,36 +1,45 @@
-//! The simulated network: hosts with TCP stacks, NATs, paths.
+//! The simulated network: hosts with real TCP stacks, NATs that work on their
+//! packets, paths between them.
 //!
-//! What the rest of the world knows of it is [`Network`]'s public methods: they
-//! are those of a socket layer with a clock, so that hosts with other stacks
-//! and NATs that work on real packets can take its place.
+//! ```text
+//!   host (smoltcp) -- LAN -- NAT box -- LAN -- carrier's NAT box -- path, routers -- ... -- host
+//! ```
 //!
-//! Before working on it, read RFC 9293 sections 3.5 and 3.10, and NAT-FACTS.md
-//! sections 1 to 3: what stands there was measured, and the model has to show it.
+//! A host is driven in one of two ways: by a
+//! [`Driver`](tcp_punch_embedded::Driver), which gets at the stack itself
+//! (`Network::stack_of`), or by calls like those of a socket layer, with
+//! notices of what happened ([`Network::run_host`]).
+//!
+//! Before working on it, read NAT-FACTS.md sections 1 to 3 for what NATs do, and
+//! the crate page of `tcp-punch-embedded` for what smoltcp does otherwise than a
+//! kernel.
 
+mod challenge;
 mod conditions;
-mod connection;
-mod flow;
-mod nat;
-mod receive;
+mod kernel;
+mod nats;
+mod packet;
 mod route;
-mod segment;
 mod stack;
 #[cfg(test)]
 mod tests;
+mod wire;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use tcp_punch_proto::noise::Jitter;
 use tcp_punch_proto::{Close, Endpoint, Failure, Family, Instant};
 
 pub use conditions::Path;
-pub use nat::{Early, Filter, Hairpin, Mapped, Nat};
+pub use nats::Nat;
+
+pub(crate) use stack::Stack;
 
 use super::queue::Queue;
+use crate::natbox::{Addresses, NatBox};
 use conditions::Conditions;
-use nat::NatBox;
-use segment::Packet;
-use stack::{Effects, Stack, Timer};
+use kernel::Kernel;
 
 /// A host.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,23 +96,15 @@ pub enum Happening {
     Ended,
 }
 
-/// A happening and where.
-#[derive(Copy, Clone, Debug)]
-pub struct Notice {
-    /// Whose socket it is.
-    pub host: HostId,
-    /// Which one.
-    pub socket: Socket,
-    /// What happened.
-    pub what: Happening,
-}
-
 #[derive(Debug)]
 struct Host {
     name: String,
     place: Place,
     stack: Stack,
-    alive: bool,
+    kernel: Kernel,
+    is_alive: bool,
+    /// When [`Network::run_host`] is to be called.
+    due: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -111,12 +112,15 @@ struct Gateway {
     name: String,
     place: Place,
     nat: NatBox,
+    addresses: Addresses,
+    /// The next [`Event::NatTimer`].
+    due: Option<Instant>,
 }
 
 #[derive(Debug)]
 enum Event {
-    Arrives(Node, Packet),
-    Timer(HostId, Socket, Timer),
+    Arrives(Node, Vec<u8>),
+    NatTimer(NatId),
 }
 
 /// The network.
@@ -126,7 +130,6 @@ pub struct Network {
     gateways: Vec<Gateway>,
     conditions: Conditions,
     queue: Queue<Event>,
-    notices: Vec<Notice>,
     sockets: u64,
     cutter: Option<Jitter>,
     log: Vec<(Instant, String)>,
@@ -142,7 +145,6 @@ impl Network {
             gateways: Vec::new(),
             conditions: Conditions::new(Jitter::new(seed)),
             queue: Queue::default(),
-            notices: Vec::new(),
             sockets: 0,
             cutter: None,
             log: Vec::new(),
@@ -151,33 +153,42 @@ impl Network {
         }
     }
 
-    /// Adds a host.
+    /// Adds a host with one address or two.
     pub fn add_host(&mut self, name: &str, place: Place, addresses: &[IpAddr]) -> HostId {
-        let random = Jitter::new(self.random ^ (0x686f_7374_0000 + self.hosts.len() as u64));
-        let stack = Stack::new(addresses.to_vec(), random);
+        let mut random = Jitter::new(self.random ^ (0x686f_7374_0000 + self.hosts.len() as u64));
+        let mtu = self.cutter.as_mut().map_or(stack::MTU, |cutter| {
+            // Headers, the least that smoltcp lets itself be talked down to, and
+            // a bit of chance.
+            let below = cutter.below(200);
+            60 + 48 + usize::try_from(below).unwrap_or_default()
+        });
         self.hosts.push(Host {
             name: name.to_owned(),
             place,
-            stack,
-            alive: true,
+            stack: Stack::new(addresses, random.below(u64::MAX), mtu),
+            kernel: Kernel::new(random),
+            is_alive: true,
+            due: None,
         });
         HostId(self.hosts.len() - 1)
     }
 
-    /// Adds a NAT box with these outer addresses.
-    pub fn add_nat(&mut self, name: &str, place: Place, nat: Nat, outer: &[IpAddr]) -> NatId {
+    /// Adds a NAT box.
+    pub fn add_nat(&mut self, name: &str, place: Place, nat: Nat, addresses: Addresses) -> NatId {
         let id = NatId(self.gateways.len());
-        let random = Jitter::new(self.random ^ (0x6e61_7400 + id.0 as u64));
-        let nat = NatBox::new(nat, outer.to_vec(), random);
+        let seed = self.random ^ (0x6e61_7400 + id.0 as u64);
         self.gateways.push(Gateway {
             name: name.to_owned(),
             place,
-            nat,
+            nat: NatBox::new(nat, addresses, seed),
+            addresses,
+            due: None,
         });
         id
     }
 
-    /// Sends streams in segments of random length from now on.
+    /// Hosts that are added from now on send streams in small segments, each
+    /// host in segments of another length.
     pub fn cut_streams_small(&mut self) {
         self.cutter = Some(Jitter::new(self.random ^ 0x6375_7473));
     }
@@ -204,9 +215,9 @@ impl Network {
         self.isolated.clear();
     }
 
-    /// The host has only so many ports to pick from by itself.
-    pub fn set_port_count(&mut self, host: HostId, count: u16) {
-        self.hosts[host.0].stack.set_port_count(count);
+    /// The host's clock is ahead of the world's by this much.
+    pub fn set_clock(&mut self, host: HostId, ahead: Duration) {
+        self.hosts[host.0].stack.clock = ahead;
     }
 
     /// A host's name.
@@ -216,7 +227,7 @@ impl Network {
 
     /// A host's addresses.
     pub fn addresses(&self, host: HostId) -> &[IpAddr] {
-        self.hosts[host.0].stack.addresses()
+        &self.hosts[host.0].stack.addresses
     }
 
     /// Where a host is.
@@ -224,113 +235,170 @@ impl Network {
         self.hosts[host.0].place
     }
 
-    /// Binds and listens; the endpoint has the real port.
+    /// Binds and listens.
     ///
     /// # Errors
     ///
-    /// The host has no address of that family.
+    /// The host does not have that address.
     pub fn listen(&mut self, host: HostId, local: Endpoint) -> Result<(Socket, Endpoint), Failure> {
         let socket = self.new_socket();
-        let local = self.hosts[host.0].stack.listen(socket, local)?;
+        let Host { stack, kernel, .. } = &mut self.hosts[host.0];
+        let local = kernel.listen(stack, socket, local)?;
         Ok((socket, local))
     }
 
     /// Takes connections to any port that nobody else listens on.
     pub fn listen_on_every_port(&mut self, host: HostId, family: Family) -> Socket {
         let socket = self.new_socket();
-        self.hosts[host.0]
-            .stack
-            .listen_on_every_port(socket, family);
+        let kernel = &mut self.hosts[host.0].kernel;
+        kernel.listen_on_every_port(socket, family);
         socket
     }
 
-    /// Binds with reuse options and connects.
+    /// Connects; port 0 is any that is free.
     ///
     /// # Errors
     ///
-    /// What `bind` or `connect` fails with at once.
+    /// What `connect` fails with at once.
     pub fn dial(
         &mut self,
         now: Instant,
         host: HostId,
-        (local, remote): (Endpoint, Endpoint),
+        ends: (Endpoint, Endpoint),
         hops: Option<u8>,
     ) -> Result<Socket, Failure> {
         let socket = self.new_socket();
-        self.with_stack(now, host, |stack, effects| {
-            stack.dial(socket, local, remote, hops, effects)
-        })?;
+        let Host { stack, kernel, .. } = &mut self.hosts[host.0];
+        kernel.dial(stack, socket, ends, hops)?;
+        self.touch(now, host);
         Ok(socket)
     }
 
     /// Queues bytes for sending.
     pub fn send(&mut self, now: Instant, host: HostId, socket: Socket, data: &[u8]) {
-        self.with_stack(now, host, |stack, effects| {
-            stack.send(socket, data, effects)
-        });
+        let Host { stack, kernel, .. } = &mut self.hosts[host.0];
+        kernel.send(stack, socket, data);
+        self.touch(now, host);
     }
 
     /// How many bytes can be read.
     pub fn readable(&self, host: HostId, socket: Socket) -> usize {
-        self.hosts[host.0].stack.readable(socket)
+        let Host { stack, kernel, .. } = &self.hosts[host.0];
+        kernel.readable(stack, socket)
     }
 
     /// Takes bytes that can be read.
-    pub fn read(&mut self, host: HostId, socket: Socket, count: usize) -> Vec<u8> {
-        self.hosts[host.0].stack.read(socket, count)
+    pub fn read(&mut self, now: Instant, host: HostId, socket: Socket, count: usize) -> Vec<u8> {
+        let Host { stack, kernel, .. } = &mut self.hosts[host.0];
+        let bytes = kernel.read(stack, socket, count);
+        self.touch(now, host);
+        bytes
     }
 
     /// `Some` if nothing will come after what can be read: `None` within for a
     /// FIN, else why.
-    pub fn ended(&self, host: HostId, socket: Socket) -> Option<Option<Failure>> {
-        self.hosts[host.0].stack.ended(socket)
+    pub fn ended(&mut self, host: HostId, socket: Socket) -> Option<Option<Failure>> {
+        let Host { stack, kernel, .. } = &mut self.hosts[host.0];
+        kernel.ended(stack, socket)
     }
 
     /// Closes a listener, a dial or a connection.
     pub fn close(&mut self, now: Instant, host: HostId, socket: Socket, how: Close) {
-        self.with_stack(now, host, |stack, effects| {
-            stack.close(socket, how, effects)
-        });
+        let Host { stack, kernel, .. } = &mut self.hosts[host.0];
+        kernel.close(stack, socket, how);
+        self.touch(now, host);
     }
 
     /// Ends every socket of the host, as its kernel does when a process dies.
     pub fn close_all(&mut self, now: Instant, host: HostId) {
-        self.with_stack(now, host, Stack::close_all);
+        let Host { stack, kernel, .. } = &mut self.hosts[host.0];
+        kernel.close_all(stack);
+        self.touch(now, host);
     }
 
     /// The host loses its power: silence.
     pub fn kill(&mut self, host: HostId) {
-        self.hosts[host.0].alive = false;
-        self.hosts[host.0].stack.forget_all();
+        let host = &mut self.hosts[host.0];
+        host.is_alive = false;
+        host.due = None;
+        host.kernel.forget_all(&mut host.stack);
     }
 
     /// The host is back, and remembers nothing.
     pub fn revive(&mut self, host: HostId) {
-        self.hosts[host.0].alive = true;
+        self.hosts[host.0].is_alive = true;
     }
 
-    /// The NAT restarts, and remembers nothing.
+    /// The NAT loses all its mappings.
     pub fn forget_flows(&mut self, nat: NatId) {
-        self.gateways[nat.0].nat.forget_all();
+        self.gateways[nat.0].nat.forget();
+    }
+
+    /// The NAT restarts: it remembers nothing, lets nothing through for a while,
+    /// and may come back with another outer IPv4 address.
+    pub fn reboot_nat(
+        &mut self,
+        now: Instant,
+        nat: NatId,
+        takes: Duration,
+        outer: Option<Ipv4Addr>,
+    ) {
+        let gateway = &mut self.gateways[nat.0];
+        if outer.is_some() {
+            gateway.addresses.outer_v4 = outer;
+        }
+        gateway.nat.reboot(now, takes, gateway.addresses);
     }
 
     /// When something happens next.
     pub fn next_at(&self) -> Option<Instant> {
-        if self.notices.is_empty() {
-            self.queue.next_at()
-        } else {
-            Some(Instant::ZERO)
-        }
+        let hosts = self.hosts.iter().filter_map(|host| host.due);
+        hosts.chain(self.queue.next_at()).min()
     }
 
-    /// Lets one thing happen whose time has come, and tells what came of it.
-    pub fn step(&mut self, now: Instant) -> Vec<Notice> {
-        if self.notices.is_empty()
-            && let Some(event) = self.queue.pop_due(now)
-        {
-            self.happen(now, event);
+    /// Lets one packet travel on whose time has come. If a host gets it, or if a
+    /// host's stack has something to do: which one, for [`Self::run_host`] or
+    /// whatever else drives it.
+    pub fn step(&mut self, now: Instant) -> Option<HostId> {
+        let due = |host: &Host| host.due.is_some_and(|at| at <= now);
+        if let Some(host) = self.hosts.iter().position(due) {
+            self.hosts[host].due = None;
+            return Some(HostId(host));
         }
-        std::mem::take(&mut self.notices)
+        let event = self.queue.pop_due(now)?;
+        self.happen(now, event)
+    }
+
+    /// Lets a host work that no driver drives; what came of it.
+    pub fn run_host(&mut self, now: Instant, host: HostId) -> Vec<(Socket, Happening)> {
+        let id = host;
+        let host = &mut self.hosts[id.0];
+        if !host.is_alive {
+            return Vec::new();
+        }
+        let sockets = &mut self.sockets;
+        let news = host.kernel.run(now, &mut host.stack, || {
+            *sockets += 1;
+            Socket(*sockets)
+        });
+        host.due = host.stack.poll_at(now);
+        self.flush(now, id);
+        news
+    }
+
+    /// The stack of a host, for what drives it; afterwards comes
+    /// [`Self::flush`].
+    pub(crate) fn stack_of(&mut self, host: HostId) -> &mut Stack {
+        let host = &mut self.hosts[host.0];
+        host.due = None;
+        &mut host.stack
+    }
+
+    /// Sends off what the host's stack has put on its cable.
+    pub(crate) fn flush(&mut self, now: Instant, host: HostId) {
+        while let Some(packet) = self.hosts[host.0].stack.wire.outgoing.pop_front() {
+            self.emit(now, Node::Host(host), packet);
+        }
     }
 
     /// What was seen on the cables since the last call, for the ladder.
@@ -338,35 +406,13 @@ impl Network {
         std::mem::take(&mut self.log)
     }
 
+    /// The host's stack has something to do.
+    fn touch(&mut self, now: Instant, host: HostId) {
+        self.hosts[host.0].due = Some(now);
+    }
+
     fn new_socket(&mut self) -> Socket {
         self.sockets += 1;
         Socket(self.sockets)
-    }
-
-    fn with_stack<R>(
-        &mut self,
-        now: Instant,
-        host: HostId,
-        step: impl FnOnce(&mut Stack, &mut Effects) -> R,
-    ) -> R {
-        let mut effects = Effects {
-            now,
-            packets: Vec::new(),
-            notices: Vec::new(),
-            timers: Vec::new(),
-            cutter: self.cutter.take(),
-        };
-        let result = step(&mut self.hosts[host.0].stack, &mut effects);
-        self.cutter = effects.cutter;
-        for (at, socket, timer) in effects.timers {
-            self.queue.push(at, Event::Timer(host, socket, timer));
-        }
-        let notices = effects.notices.into_iter();
-        self.notices
-            .extend(notices.map(|(socket, what)| Notice { host, socket, what }));
-        for packet in effects.packets {
-            self.emit(now, Node::Host(host), packet);
-        }
-        result
     }
 }
