@@ -167,7 +167,7 @@ impl Peer {
     }
 
     /// The next stream that another peer asked for and that the
-    /// [`AccessPolicy`] let in; `None` once the peer was shut down.
+    /// [`AccessPolicy`](crate::AccessPolicy) let in; `None` once the peer was shut down.
     ///
     /// Streams wait here in small number; those that nobody takes are closed.
     /// Several callers get different streams.
@@ -179,7 +179,7 @@ impl Peer {
         self.shared.incoming.lock().await.recv().await
     }
 
-    /// The next request that the [`AccessPolicy`] leaves to the application;
+    /// The next request that the [`AccessPolicy`](crate::AccessPolicy) leaves to the application;
     /// `None` once the peer was shut down.
     ///
     /// A request that is not decided within the consent deadline is over.

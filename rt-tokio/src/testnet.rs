@@ -13,9 +13,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
 use proto::Endpoint;
 
-pub(crate) const NEAR: &str = "10.1.0.2";
 pub(crate) const FAR: &str = "10.2.0.2";
-pub(crate) const NEAR_V6: &str = "fd01::2";
 pub(crate) const FAR_V6: &str = "fd02::2";
 
 type Job = Box<dyn FnOnce() + Send>;

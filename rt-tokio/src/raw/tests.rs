@@ -11,8 +11,10 @@ use tokio::time::timeout;
 
 use super::{Injector, Raw};
 use crate::socket;
-use crate::testnet::{FAR, FAR_V6, NEAR, NEAR_V6, Namespace, Net, end};
+use crate::testnet::{FAR, FAR_V6, Namespace, Net, end};
 
+const NEAR: &str = "10.1.0.2";
+const NEAR_V6: &str = "fd01::2";
 const PORT: u16 = 40_000;
 
 /// Only machines can make ids.
