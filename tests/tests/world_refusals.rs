@@ -273,6 +273,8 @@ fn a_server_that_spoils_handshakes() {
                         RouteMessage::Connect { noise, .. } if !of_request => noise,
                         RouteMessage::Request { .. }
                         | RouteMessage::Connect { .. }
+                        | RouteMessage::RoundReady(_)
+                        | RouteMessage::Go { .. }
                         | RouteMessage::Refused(_)
                         | RouteMessage::Cancel => return,
                     };
