@@ -12,7 +12,7 @@
 //!
 //! - [`netns`], [`wan`], [`nat`]: namespaces, the paths between them, the rulesets; [`topology`] says who is behind
 //!   what, and [`network`] builds it. A NAT may also be a box of [`crate::natbox`] in this process;
-//!   [`agree`] holds the two makes against each other. [`line`] brings packets here, [`means`] knows what there is.
+//!   [`agree`] holds the two makes against each other. [`mod@line`] brings packets here, [`means`] knows what there is.
 //! - [`program`], [`procs`], [`events`]: the binary, running it, what it says. [`stage`] knows who has which key,
 //!   [`pair`] runs sessions between the two peers.
 //! - [`trace`] tells which packets were seen where; [`tap`] and [`ladder`] show a session; [`floor`] and [`figures`] judge its times.

@@ -78,6 +78,7 @@ impl Builder {
             let _ = namespace.sysctl(&format!("bridge/bridge-nf-call-{family}"), "0");
         }
         self.address(&namespace, "lan", lan.router(), [24, 64])?;
+        ask_often(&namespace, "lan");
         let ruleset = kind.ruleset(address.v4);
         namespace.nft(&ruleset)?;
         if self.family.has_v6() {
@@ -207,6 +208,7 @@ impl Builder {
     ) -> io::Result<Addresses> {
         let own = lan.address(number);
         self.address(namespace, device, own, [24, 64])?;
+        ask_often(namespace, device);
         self.each_family(namespace, lan.router(), |netlink, router| {
             netlink.route(everywhere(router), 0, Via::Gateway(router))
         })?;
@@ -253,5 +255,15 @@ impl Builder {
             Outer::Wan(site) => site,
             Outer::Lan(at) => self.site(self.routers[at].parent),
         }
+    }
+}
+
+/// Has a host ask for a neighbour's hardware address every 10 ms instead of every second, for 3 s as usual: a first
+/// question may be lost while the other one is not quite up.
+fn ask_often(namespace: &Namespace, device: &str) {
+    for family in ["ipv4", "ipv6"] {
+        // In a user namespace a kernel may hide them, and without IPv6 it has only the others.
+        let _ = namespace.sysctl(&format!("{family}/neigh/{device}/retrans_time_ms"), "10");
+        let _ = namespace.sysctl(&format!("{family}/neigh/{device}/mcast_solicit"), "300");
     }
 }
