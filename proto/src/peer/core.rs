@@ -5,7 +5,7 @@ use crate::addr::{Family, MAX_HOST_ADDRESSES, Scope};
 use crate::config::Config;
 use crate::id::{IdSource, PeerId, SocketId};
 use crate::noise::{Entropy, Jitter, SecretKey};
-use crate::peer::outbox::{Letter, Outbox};
+use crate::peer::outbox::{Letter, Outbox, Slot};
 use crate::peer::spray::Spray;
 use crate::plan::Abilities;
 use crate::time::{Instant, micros};
@@ -42,6 +42,8 @@ pub(crate) struct Core {
     pub(crate) hops: Option<u8>,
     /// The only row of dials by chance that there is at a time.
     pub(crate) spray: Option<Spray>,
+    /// Whose the next one is: both sides of a session are made ready for it.
+    pub(crate) spray_for: Option<Slot>,
 }
 
 impl Core {
@@ -65,6 +67,7 @@ impl Core {
             late: 0,
             hops,
             spray: None,
+            spray_for: None,
         }
     }
 

@@ -352,6 +352,11 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             .flatten()
             .find(|known| known.id == session);
         match found {
+            // The server does not know the session any more, which it need not
+            // for the dials that are pending.
+            Some(session) if reason == FailReason::Gone && session.is_between_rounds() => {
+                session.no_more_rounds();
+            }
             Some(session) => session.fail(&mut self.core, reason),
             None => self.core.late = self.core.late.saturating_add(1),
         }

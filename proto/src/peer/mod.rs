@@ -71,7 +71,8 @@ impl ::core::error::Error for Misuse {}
 
 /// A peer: up to `SESSIONS` sessions at once, up to `PORTS` local ports, the
 /// main link's and the spare ones included; two more for each session that it
-/// requests.
+/// requests, and two for each one that goes into a further round (without them
+/// there is no further round).
 pub struct Peer<A, const SESSIONS: usize, const PORTS: usize> {
     core: Core,
     access: A,
@@ -327,8 +328,11 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             .get_mut(usize::from(slot))
             .and_then(Option::take)
         {
-            for port in session.ports {
-                self.ports.release(&mut self.core, port);
+            for port in session.ports.iter().chain(session.rounds.next_ports()) {
+                self.ports.release(&mut self.core, *port);
+            }
+            if self.core.spray_for == Some(slot) {
+                self.core.spray_for = None;
             }
         }
     }
@@ -440,6 +444,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             self.ports.deadline(),
             self.strangers.deadline(),
             self.core.spray.as_ref().and_then(Spray::deadline),
+            self.compare_at(),
             self.probe
                 .as_ref()
                 .filter(|_| self.main.is_registered())

@@ -376,11 +376,19 @@ impl<const N: usize> Ports<N> {
         Some(port.local)
     }
 
-    /// Whether a port is on its way to being seen twice.
-    pub(crate) fn is_comparing(&self) -> bool {
-        self.list
-            .iter()
-            .any(|port| port.purpose == Purpose::Compared && port.stage != Stage::InUse)
+    /// Binds a port that is to be seen twice, unless one is on its way or the last
+    /// one failed a moment ago; true if one was begun.
+    pub(crate) fn begin_compare(&mut self, core: &mut Core) -> bool {
+        let on_its_way =
+            |port: &Port| port.purpose == Purpose::Compared && port.stage != Stage::InUse;
+        core.now >= self.refill_at
+            && !self.list.iter().any(on_its_way)
+            && self.bind(core, Purpose::Compared)
+    }
+
+    /// When the pause after a failure is over.
+    pub(crate) fn compare_at(&self, now: Instant) -> Option<Instant> {
+        (self.refill_at > now).then_some(self.refill_at)
     }
 
     /// A session is done with its port.

@@ -3,59 +3,72 @@
 use heapless::Vec;
 
 use super::Peer;
-use super::ports::Purpose;
 use crate::addr::Endpoint;
 use crate::config::Access;
 use crate::id::SocketId;
 use crate::io::Failure;
 use crate::noise::Role;
-use crate::punch::{Introduction, Needs, Phase, State};
+use crate::punch::{Introduction, Needs, Phase, Session, State};
+use crate::time::Instant;
 use crate::wire::Go;
 
 impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, PORTS> {
     /// Gives ports for its next round to one session that waits for them; false
     /// if none can go.
     pub(super) fn dispatch_round(&mut self) -> bool {
-        let mut waiting = self.sessions.iter().flatten().filter(|session| {
-            session.state() == State::Punching
-                && session.rounds.phase == Phase::WantsPorts
-                && !(session.will_spray() && self.core.spray.is_some())
-        });
-        let Some((slot, needs, role)) = waiting
-            .next()
-            .map(|session| (session.slot, session.needs(), session.role))
-        else {
+        (0..self.sessions.len()).any(|index| self.prepare_round(index))
+    }
+
+    fn prepare_round(&mut self, index: usize) -> bool {
+        let Some(session) = self.sessions.get(index).and_then(Option::as_ref) else {
             return false;
         };
+        let (slot, needs, role) = (session.slot, session.needs(), session.role);
+        let spray_taken =
+            self.core.spray.is_some() || self.core.spray_for.is_some_and(|other| other != slot);
+        if session.state() != State::Punching
+            || session.rounds.phase != Phase::WantsPorts
+            || (session.will_spray() && spray_taken)
+        {
+            return false;
+        }
         let lease = self.main.lease.as_ref();
         let observable = lease.is_some_and(|lease| lease.has_assist(&self.core));
         let ports = match needs {
             _ if self.core.server.is_none() => None,
             Needs::Nothing => Some(Vec::new()),
             // The main port will have to do, which a requester never uses.
-            _ if !observable => (role == Role::Responder).then(Vec::new),
+            _ if !observable => Vec::from_slice(&[self.main.port])
+                .ok()
+                .filter(|_| role == Role::Responder),
             Needs::Spares => match self.claim_spares(slot) {
                 Some(ports) => Some(ports),
                 None => return false,
             },
             Needs::Compared => match self.ports.take_compared() {
                 Some(port) => Vec::from_slice(&[port]).ok(),
-                None if self.ports.is_comparing() => return false,
-                None => return self.ports.bind(&mut self.core, Purpose::Compared),
+                None => return self.ports.begin_compare(&mut self.core),
             },
         };
         let Self { core, sessions, .. } = self;
-        if let Some(session) = sessions
-            .iter_mut()
-            .flatten()
-            .find(|known| known.slot == slot)
-        {
+        if let Some(session) = sessions.get_mut(index).and_then(Option::as_mut) {
             match ports {
                 Some(ports) => session.ready_for_round(core, ports),
                 None => session.no_more_rounds(),
             }
         }
         true
+    }
+
+    /// When a port that is to be seen twice may be tried again.
+    pub(super) fn compare_at(&self) -> Option<Instant> {
+        let waits = |session: &Session| {
+            session.state() == State::Punching
+                && session.rounds.phase == Phase::WantsPorts
+                && session.needs() == Needs::Compared
+        };
+        let waiting = self.sessions.iter().flatten().any(waits);
+        self.ports.compare_at(self.core.now).filter(|_| waiting)
     }
 
     /// Both sides are ready for a round, or have told their sequence numbers.

@@ -6,11 +6,14 @@
 
 use core::time::Duration;
 
+use heapless::Vec;
+
 use super::core::Core;
 use super::outbox::{Action, Slot};
 use crate::addr::Endpoint;
 use crate::id::SocketId;
 use crate::io::{Close, Hops};
+use crate::punch::MAX_STREAMS;
 use crate::time::Instant;
 
 /// Most that one step of the machine puts into the queue.
@@ -36,6 +39,9 @@ pub(crate) enum Target {
     One(Endpoint),
 }
 
+/// Dials that became streams of the session.
+pub(crate) type Kept = Vec<SocketId, MAX_STREAMS>;
+
 /// A row of dials on its way.
 #[derive(Debug)]
 pub(crate) struct Spray {
@@ -50,8 +56,8 @@ pub(crate) struct Spray {
     pause: Duration,
     /// Over: from which one on they are still to be closed.
     closing: Option<u16>,
-    /// Not to be closed: it became the stream.
-    keep: Option<SocketId>,
+    /// Not to be closed: they became streams.
+    keep: Kept,
 }
 
 impl Spray {
@@ -82,7 +88,7 @@ impl Spray {
             next_at: at,
             pause,
             closing: None,
-            keep: None,
+            keep: Kept::new(),
         }
     }
 
@@ -135,10 +141,12 @@ impl Spray {
         }
     }
 
-    /// Nothing more is wanted of it but this socket, if any.
-    pub(crate) fn wind_up(&mut self, keep: Option<SocketId>) {
-        self.closing.get_or_insert(0);
-        self.keep = self.keep.or(keep);
+    /// Nothing more is wanted of it but these sockets.
+    pub(crate) fn wind_up(&mut self, keep: Kept) {
+        if self.closing.is_none() {
+            self.closing = Some(0);
+            self.keep = keep;
+        }
     }
 
     fn id(&self, index: u16) -> SocketId {
@@ -162,7 +170,7 @@ impl Core {
             let end = next.saturating_add(BATCH).min(spray_now.started);
             for index in next..end {
                 let id = spray_now.id(index);
-                if spray_now.keep != Some(id) {
+                if !spray_now.keep.contains(&id) {
                     out.close(id, Close::Silent);
                 }
             }
@@ -177,12 +185,16 @@ impl Core {
         }
         let end = spray_now.started.saturating_add(BATCH).min(spray_now.total);
         for index in spray_now.started..end {
-            out.push(Action::Dial {
-                id: spray_now.id(index),
-                local_port: spray_now.local_port,
-                remote: spray_now.remote(index),
-                hops: spray_now.hops.into(),
-            });
+            let remote = spray_now.remote(index);
+            // No NAT gives those out, and somebody may be meant to be asked there.
+            if u32::from(remote.port) >= FIRST_RANDOM {
+                out.push(Action::Dial {
+                    id: spray_now.id(index),
+                    local_port: spray_now.local_port,
+                    remote,
+                    hops: spray_now.hops.into(),
+                });
+            }
         }
         let count = end.saturating_sub(spray_now.started);
         spray_now.started = end;
@@ -208,7 +220,7 @@ mod tests {
             next_at: Instant::ZERO,
             pause: Duration::ZERO,
             closing: None,
-            keep: None,
+            keep: Kept::new(),
         }
     }
 
@@ -253,7 +265,7 @@ mod tests {
         assert_eq!(spray.remote_of(SocketId(100)), Some(at(9)));
         assert_eq!(spray.remote_of(SocketId(1_123)), Some(at(9)));
         assert_eq!(spray.remote_of(SocketId(1_124)), None);
-        spray.wind_up(None);
+        spray.wind_up(Kept::new());
         assert_eq!(spray.remote_of(SocketId(100)), None);
     }
 }

@@ -101,6 +101,10 @@ impl Attempt {
         now: Instant,
         jitter: &mut Jitter,
     ) -> Option<Instant> {
+        if self.is_watched() {
+            // Its number was told: another dial would have another one.
+            return None;
+        }
         match failure {
             // RST or ICMP: the other side's NAT has not opened yet. After
             // silence never: the stack retransmits by itself.

@@ -25,7 +25,7 @@ mod states;
 mod stream;
 
 pub(crate) use rounds::{Needs, Phase};
-pub(crate) use session::{Introduction, Session, Wish};
+pub(crate) use session::{Introduction, MAX_STREAMS, Session, Wish};
 pub(crate) use states::State;
 #[cfg(test)]
 pub(crate) use states::TRANSITIONS;

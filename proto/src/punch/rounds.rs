@@ -8,7 +8,7 @@ use heapless::Vec;
 use super::attempt::{Attempt, Stage};
 use super::session::{Introduction, Session};
 use super::states::State;
-use crate::addr::{Candidate, CandidateKind, Candidates, DialRules, Endpoint};
+use crate::addr::{Candidate, CandidateKind, Candidates, DialRules, Endpoint, Family};
 use crate::event::{Event, Strategy, Tried};
 use crate::io::{Failure, Hops, Segment};
 use crate::nat::{Allocation, MAX_WINDOW, NatReport};
@@ -30,6 +30,12 @@ const SECOND_AFTER_MOST: Duration = Duration::from_millis(60);
 /// other: they meet in 98 of 100 rounds (our measurement: 12 of 12).
 const BIRTHDAY_SOCKETS: u16 = 256;
 const BIRTHDAY_PORTS: u16 = 1_024;
+
+/// Most SYNs of a session to foretold ports, and by chance: four windows, and
+/// three rounds. (A NAT keeps an entry for each for up to 2 min, and some have
+/// died of 5,000.)
+const FORETOLD_BUDGET: u16 = 192;
+const BIRTHDAY_BUDGET: u16 = 3 * BIRTHDAY_PORTS;
 
 /// Where the rounds stand.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -69,6 +75,11 @@ pub(crate) struct Rounds {
     before: Tried,
     /// The first sequence number of our dial, where they are exchanged.
     sequence: Option<u32>,
+    /// It was answered: one SYN-ACK a number.
+    answered: bool,
+    /// The hop limit that ends between the NATs, as both sides were told, in the
+    /// family in which it was found.
+    short: Option<(u8, Family)>,
     /// How long after the other side the second one dials.
     second_after_us: u32,
     reports: [NatReport; 2],
@@ -84,9 +95,16 @@ impl Rounds {
             next_ports: Vec::new(),
             before: Tried::NOTHING,
             sequence: None,
+            answered: false,
+            short: None,
             second_after_us: 0,
             reports: [NatReport::NOT_TESTED; 2],
         }
+    }
+
+    /// Of a round that did not begin.
+    pub(crate) fn next_ports(&self) -> &[u16] {
+        &self.next_ports
     }
 
     pub(super) fn step(&self) -> Option<&Step> {
@@ -130,10 +148,12 @@ impl Session {
             together: share_outer_address(own, theirs),
             ..told.rules
         };
+        let family = own.first().map(|at| at.endpoint.family());
+        self.rounds.short = told.own.abilities.hops.zip(family);
         self.attempts.clear();
         // Requester's port by requester's port: the first of them has the step's
         // strategy, the others what is raced beside it.
-        let mut mapped = 0u8;
+        let mut mapped = [0u8; 2];
         for candidate in theirs {
             let is_own = own.iter().any(|own| own.endpoint == candidate.endpoint)
                 || (core.is_own(candidate.endpoint.ip)
@@ -148,15 +168,21 @@ impl Session {
             match candidate.kind {
                 CandidateKind::Host => self.lay_out_host(candidate),
                 CandidateKind::Mapped => {
-                    self.lay_out_mapped(candidate, mapped);
-                    mapped = mapped.saturating_add(1);
+                    let [v4, v6] = &mut mapped;
+                    let index = match candidate.endpoint.family() {
+                        Family::V4 => v4,
+                        Family::V6 => v6,
+                    };
+                    self.lay_out_mapped(candidate, *index);
+                    *index = index.saturating_add(1);
                 }
             }
         }
         self.tried.pairs = u8::try_from(self.attempts.len()).unwrap_or(u8::MAX);
         if let Some(at) = theirs.iter().find(|at| at.kind == CandidateKind::Mapped)
             && rules.allow(at)
-            && !self.rounds.plan.steps.is_empty()
+            && !core.is_own(at.endpoint.ip)
+            && core.has_family(at.endpoint.family())
         {
             self.spray(core, at.endpoint, told.other);
         }
@@ -249,7 +275,7 @@ impl Session {
         };
         // The side with one known port opens its NAT before the other knocks,
         // if it can do so without being answered.
-        let short = self.hops(core, step.strategy);
+        let short = self.hops(step.strategy, at);
         let now = core.now;
         let from = match (step.strategy, has_ports) {
             (Strategy::Birthday, true) => {
@@ -259,8 +285,15 @@ impl Session {
             _ => self.begin_at,
         };
         let local_port = self.ports.first().copied().unwrap_or(0);
-        if core.spray.is_none() {
-            let total = wanted.min(ours);
+        let budget = if step.strategy == Strategy::Birthday {
+            BIRTHDAY_BUDGET
+        } else {
+            FORETOLD_BUDGET
+        };
+        let total = wanted
+            .min(ours)
+            .min(budget.saturating_sub(self.tried.sprayed));
+        if core.spray.is_none() && total > 0 {
             core.spray = Some(Spray::new(
                 core, self.slot, local_port, target, short, total, from,
             ));
@@ -268,24 +301,24 @@ impl Session {
     }
 
     /// How far the first SYNs of this strategy go from our side.
-    fn hops(&self, core: &Core, strategy: Strategy) -> Hops {
+    fn hops(&self, strategy: Strategy, remote: Endpoint) -> Hops {
         let first = self
             .rounds
             .step()
             .is_some_and(|step| step.first == self.role);
-        let other_punishes = self.rounds.reports[1].early_syn.punishes();
+        let [_, other] = &self.rounds.reports;
         let short = match strategy {
             Strategy::LowTtl => first,
             Strategy::CraftedSynAck | Strategy::SpoofedSynAck => true,
-            Strategy::PortPrediction | Strategy::Birthday => !first && other_punishes,
+            Strategy::PortPrediction | Strategy::Birthday => !first && other.early_syn.punishes(),
             Strategy::HostCandidates
             | Strategy::SimultaneousOpen
             | Strategy::Dial
             | Strategy::Sequential => false,
         };
-        match core.hops.filter(|_| short) {
-            Some(limit) => Hops::Short(limit),
-            None => Hops::Default,
+        match self.rounds.short {
+            Some((limit, family)) if short && family == remote.family() => Hops::Short(limit),
+            Some(_) | None => Hops::Default,
         }
     }
 
@@ -355,7 +388,7 @@ impl Session {
                 self.end_step(core);
                 // What is foretold is stale by now; other dials stay until the
                 // next round has begun: one of them may still get through.
-                self.end_spray(core, None);
+                self.end_spray(core);
                 true
             }
             Phase::Until(_) | Phase::Last | Phase::WantsPorts | Phase::Ready => false,
@@ -368,9 +401,10 @@ impl Session {
         }
     }
 
-    pub(super) fn end_spray(&self, core: &mut Core, keep: Option<crate::id::SocketId>) {
+    /// Closes the dials of the session's spray, but for those that became streams.
+    pub(super) fn end_spray(&self, core: &mut Core) {
         if let Some(spray) = core.spray.as_mut().filter(|spray| spray.slot == self.slot) {
-            spray.wind_up(keep);
+            spray.wind_up(self.streams.iter().map(|stream| stream.socket).collect());
         }
     }
 
@@ -408,10 +442,18 @@ impl Session {
 
     /// The ports for the next round are there: the server is told.
     pub(crate) fn ready_for_round(&mut self, core: &mut Core, ports: Vec<u16, MAX_SESSION_PORTS>) {
+        if self.will_spray() {
+            core.spray_for = Some(self.slot);
+        }
         self.rounds.next_ports = ports;
         self.rounds.sequence = None;
         self.rounds.phase = Phase::Ready;
         core.tell_server(Letter::RoundReady { slot: self.slot });
+    }
+
+    /// Whether it was told that it is ready, and waits for the other side.
+    pub(crate) fn is_between_rounds(&self) -> bool {
+        self.state() == State::Punching && self.rounds.phase == Phase::Ready
     }
 
     /// No fresh ports can be had: what is pending has to do.
@@ -449,6 +491,9 @@ impl Session {
         {
             return None;
         }
+        if core.spray_for == Some(self.slot) {
+            core.spray_for = None;
+        }
         self.close_dials(core);
         for stream in &mut self.streams {
             stream.forget_attempt();
@@ -481,7 +526,9 @@ impl Session {
     /// A dial's first sequence number is known.
     pub(crate) fn learn_sequence(&mut self, core: &mut Core, index: usize, number: u32) {
         let exchanged = self.attempts.get(index).is_some_and(Attempt::is_watched);
-        if exchanged && self.state() == State::Punching {
+        let running = matches!(self.rounds.phase, Phase::Until(_));
+        if exchanged && running && self.state() == State::Punching {
+            self.rounds.answered = false;
             self.rounds.sequence = Some(number);
             core.tell_server(Letter::RoundReady { slot: self.slot });
         }
@@ -489,12 +536,14 @@ impl Session {
 
     /// The other side's first sequence number: our SYN-ACK for it goes out,
     /// unless the server sends both.
-    pub(crate) fn take_sequence(&self, core: &mut Core, round: u8, number: u32) {
+    pub(crate) fn take_sequence(&mut self, core: &mut Core, round: u8, number: u32) {
         let crafts = self
             .rounds
             .step()
             .is_some_and(|step| step.strategy == Strategy::CraftedSynAck);
-        if crafts && round == self.rounds.round && self.state() == State::Punching {
+        let asked = self.rounds.sequence.is_some() && !self.rounds.answered;
+        if crafts && asked && round == self.rounds.round && self.state() == State::Punching {
+            self.rounds.answered = true;
             core.out.push(Action::Inject {
                 slot: self.slot,
                 acknowledgement: number.wrapping_add(1),
@@ -514,10 +563,10 @@ impl Session {
     }
 
     /// How far a dial's first SYN goes.
-    pub(super) fn attempt_hops(&self, core: &Core, index: usize) -> Hops {
-        self.attempts
-            .get(index)
-            .map_or(Hops::Default, |attempt| self.hops(core, attempt.strategy))
+    pub(super) fn attempt_hops(&self, index: usize) -> Hops {
+        self.attempts.get(index).map_or(Hops::Default, |attempt| {
+            self.hops(attempt.strategy, attempt.remote)
+        })
     }
 
     pub(crate) fn planned_event(&self) -> Event {
@@ -540,11 +589,15 @@ impl Session {
     }
 
     pub(crate) fn step_ended_event(&self) -> Option<Event> {
+        let mut tried = self.tried.since(&self.rounds.before);
+        let pending = |attempt: &&Attempt| matches!(attempt.stage, Stage::Dialling(_));
+        let pending = u16::try_from(self.attempts.iter().filter(pending).count());
+        tried.unanswered = tried.unanswered.saturating_add(pending.unwrap_or(u16::MAX));
         Some(Event::StepEnded {
             session: self.id,
             round: self.rounds.round,
             strategy: self.rounds.step()?.strategy,
-            tried: self.tried.since(&self.rounds.before),
+            tried,
         })
     }
 

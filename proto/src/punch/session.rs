@@ -360,7 +360,7 @@ impl Session {
         if attempt.is_watched() {
             core.out.push(Action::Watch(id));
         }
-        let hops = self.attempt_hops(core, index).into();
+        let hops = self.attempt_hops(index).into();
         core.out.push(Action::Dial {
             id,
             local_port,
@@ -469,11 +469,7 @@ impl Session {
     /// ours could undo what the other side is just achieving.
     pub(super) fn close_all_but(&mut self, core: &mut Core, winner: Option<u8>) {
         self.close_dials(core);
-        let kept = self
-            .streams
-            .iter()
-            .find(|stream| Some(stream.number) == winner);
-        self.end_spray(core, kept.map(|stream| stream.socket));
+        self.end_spray(core);
         self.end_step(core);
         for stream in &self.streams {
             if Some(stream.number) != winner {

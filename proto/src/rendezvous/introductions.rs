@@ -45,8 +45,8 @@ pub(super) struct Incoming {
 enum WaitsFor {
     /// The responder's consent; then the requester is told this.
     Consent(Told),
-    /// The other half of a round.
-    OtherHalf(Role, RoundHalf),
+    /// The other half of a round, since then.
+    OtherHalf(Role, RoundHalf, Instant),
     /// Nothing: both were told to go.
     Nothing,
 }
@@ -195,8 +195,8 @@ impl Introductions {
         }
     }
 
-    /// One half of a round is there. A half of another round gives way: the side
-    /// that is ahead does not come back.
+    /// One half of a round is there. Of halves of different rounds the later one
+    /// counts: the side that is ahead does not come back.
     pub(super) fn half_ready(
         &mut self,
         now: Instant,
@@ -207,15 +207,18 @@ impl Introductions {
         let Some(known) = self.incoming(session) else {
             return Halves::Unknown;
         };
-        let fits = |other: &RoundHalf| {
-            (other.round, other.sequence.is_some()) == (half.round, half.sequence.is_some())
-        };
+        let number = |half: &RoundHalf| (half.round, half.sequence.is_some());
         match core::mem::replace(&mut known.waits_for, WaitsFor::Nothing) {
             waiting @ WaitsFor::Consent(_) => {
                 known.waits_for = waiting;
                 return Halves::Unknown;
             }
-            WaitsFor::OtherHalf(whose, other) if whose != role && fits(&other) => {
+            WaitsFor::OtherHalf(whose, mut other, since)
+                if whose != role && number(&other) == number(&half) =>
+            {
+                if let Some(foretold) = &mut other.side.foretold {
+                    foretold.ahead = foretold.ahead.saturating_add(now.since(since));
+                }
                 known.expires = now.after(AFTER_INTRODUCTION);
                 let (requester, responder) = match role {
                     Role::Requester => (half, other),
@@ -227,9 +230,13 @@ impl Introductions {
                     responder,
                 };
             }
+            WaitsFor::OtherHalf(whose, other, since) if number(&other) > number(&half) => {
+                known.waits_for = WaitsFor::OtherHalf(whose, other, since);
+                return Halves::One;
+            }
             WaitsFor::OtherHalf(..) | WaitsFor::Nothing => {}
         }
-        known.waits_for = WaitsFor::OtherHalf(role, half);
+        known.waits_for = WaitsFor::OtherHalf(role, half, now);
         known.expires = now.after(AFTER_INTRODUCTION);
         Halves::One
     }
@@ -361,6 +368,7 @@ mod tests {
                 .filter_map(|ip| ip.parse().ok())
                 .collect(),
             host_port: 7,
+            foretold: None,
         };
         let (a, b) = sides(info("198.51.100.1"), info("198.51.100.2"), false);
         assert!(a.candidates.is_empty() && b.candidates.is_empty());

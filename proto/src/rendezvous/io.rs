@@ -4,10 +4,13 @@ use crate::addr::{Endpoint, MAX_HOST_ADDRESSES};
 use crate::event::{FailReason, Strategies};
 use crate::id::{LinkHandle, PeerId, SessionId};
 use crate::io::{Close, Segment};
+use crate::nat::TwoContacts;
 use crate::time::Instant;
 use crate::wire::{DialBackOutcome, NoiseMessage, Side};
 
 use core::net::IpAddr;
+use core::time::Duration;
+
 use heapless::Vec;
 
 /// Something happened to a main link.
@@ -179,6 +182,19 @@ pub struct SideInfo {
     pub hosts: Vec<IpAddr, MAX_HOST_ADDRESSES>,
     /// The local port that host candidates would have.
     pub host_port: u16,
+    /// Where the first port comes out next, if its NAT counts.
+    pub foretold: Option<Foretold>,
+}
+
+/// What is needed to foretell outer ports once it is known when they will be
+/// used.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Foretold {
+    /// The contacts just before.
+    pub seen: TwoContacts,
+    /// How long ago the second one was, when this was written, and how long the
+    /// word to go and the SYN that follows it take.
+    pub ahead: Duration,
 }
 
 /// What an assist link saw.

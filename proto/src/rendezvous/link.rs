@@ -150,6 +150,8 @@ pub struct Link {
     /// The port that was dialled back last, and when another one may be.
     probing: Option<u16>,
     probe_at: Instant,
+    /// When SYN-ACKs may be sent in the peers' names again.
+    inject_at: Instant,
     out: Deque<Action, CAPACITY>,
     large: Deque<Large, 2>,
 }
@@ -189,6 +191,7 @@ impl Link {
             abilities: Abilities::default(),
             probing: None,
             probe_at: now,
+            inject_at: now,
             out: Deque::new(),
             large: Deque::new(),
         };

@@ -10,7 +10,7 @@ mod ports;
 pub use assist::Assist;
 pub use config::{MAX_ASSISTS, ServerConfig, ServerConfigError};
 pub use io::{
-    AssistInput, AssistOutput, LinkEvent, LinkInput, LinkOutput, Observation, Rejection, RoundHalf,
-    RouteMessage, Routed, SideInfo,
+    AssistInput, AssistOutput, Foretold, LinkEvent, LinkInput, LinkOutput, Observation, Rejection,
+    RoundHalf, RouteMessage, Routed, SideInfo,
 };
 pub use link::Link;

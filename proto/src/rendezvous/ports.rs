@@ -5,14 +5,17 @@ use core::time::Duration;
 
 use heapless::Vec;
 
-use super::{MAX_ASSISTS, Observation};
+use super::{Foretold, MAX_ASSISTS, Observation};
 use crate::addr::{Candidate, CandidateKind, Candidates, Endpoint, Family};
 use crate::event::Mapping;
-use crate::nat::{Allocation, Contact, TwoContacts, classify_mapping, refined_step, window};
+use crate::nat::{Allocation, Contact, TwoContacts, classify_mapping, refined_step};
 use crate::time::Instant;
 
 /// Observed ports of one peer: two for each of ten sessions at once, and some.
 const MAX_PORTS: usize = 24;
+
+/// Time between two contacts of a port, where there was but one: a round trip.
+const USUAL_BETWEEN: Duration = Duration::from_millis(100);
 
 /// A port other than the main link's.
 #[derive(Debug, Default)]
@@ -159,35 +162,46 @@ impl PeerPorts {
         classify_mapping(self.main, &contacts)
     }
 
-    /// The step, and how many outer ports behind the one that was seen last are to
-    /// be tried, if this port was seen twice and the NAT counts. `round_trip`: to
-    /// the peer.
+    /// What is needed to foretell where this port comes out next, if its NAT
+    /// counts and it was seen. `round_trip`: to the peer.
     pub(super) fn foretell(
         &self,
         now: Instant,
         port: Option<u16>,
         round_trip: Duration,
-    ) -> Option<(i16, u16)> {
-        let (Some(twice), (_, Allocation::Step(step))) = (self.twice, self.mapping()) else {
+    ) -> Option<Foretold> {
+        let (_, Allocation::Step(step)) = self.mapping() else {
             return None;
         };
-        if Some(twice.port) != port {
-            return None;
-        }
-        let seen = TwoContacts {
-            step,
-            first: twice.first,
-            second: twice.second,
-            between: twice.between,
+        let known = self.others.iter().find(|seen| Some(seen.port) == port)?;
+        let twice = self.twice.filter(|twice| Some(twice.port) == port);
+        let seen = match twice {
+            Some(twice) => TwoContacts {
+                step,
+                first: twice.first,
+                second: twice.second,
+                between: twice.between,
+            },
+            // Seen once: how much others use the NAT is not known.
+            None => TwoContacts {
+                step,
+                first: 0,
+                second: 0,
+                between: USUAL_BETWEEN,
+            },
         };
+        let at = twice.map_or(known.at, |twice| twice.at);
         // The contact was half a round trip old when it came; the word to go, and
         // the SYN that follows it, take another whole one.
-        let age = now.since(twice.at);
         let half = Duration::from_micros(crate::time::micros(round_trip) >> 1);
-        let step = refined_step(seen);
-        let seen = TwoContacts { step, ..seen };
-        let window = window(seen, age.saturating_add(round_trip).saturating_add(half));
-        Some((step, window))
+        let travel = round_trip.saturating_add(half);
+        Some(Foretold {
+            seen: TwoContacts {
+                step: refined_step(seen),
+                ..seen
+            },
+            ahead: now.since(at).saturating_add(travel),
+        })
     }
 
     /// Where a port other than the main one comes out.

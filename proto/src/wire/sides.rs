@@ -106,8 +106,8 @@ pub(super) mod report {
                 _ => Mapping::Unknown,
             },
             allocation: match at(bytes, 2) {
-                1 => Allocation::Step(u16_at(bytes, 3).cast_signed()),
-                2 => Allocation::Random,
+                1 if u16_at(bytes, 3) != 0 => Allocation::Step(u16_at(bytes, 3).cast_signed()),
+                1 | 2 => Allocation::Random,
                 _ => Allocation::Unknown,
             },
             filtering: match at(bytes, 5) {

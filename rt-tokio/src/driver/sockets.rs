@@ -142,6 +142,9 @@ impl Sockets {
             }
             Err(error) => {
                 tracing::debug!(port = local.port, %remote, %error, "dial failed at once");
+                if let Some(raw) = &mut self.raw {
+                    raw.forget(id);
+                }
                 self.known.push_back(not_up(id, hops, &error));
             }
         }

@@ -280,7 +280,7 @@ fn inject(shared: &Shared, segment: &Segment) {
     if let Some(injector) = &shared.injector
         && let Err(error) = injector.send(segment)
     {
-        tracing::warn!(%error, "a segment could not be sent in a peer's name");
+        tracing::debug!(%error, "a segment could not be sent in a peer's name");
     }
 }
 

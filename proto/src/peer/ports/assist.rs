@@ -176,7 +176,15 @@ impl<const N: usize> Ports<N> {
                     return Observed::Nothing;
                 }
                 port.deadline = None;
-                if port.purpose == Purpose::Compared && mapped.family() == family {
+                if port.purpose == Purpose::Compared && mapped.family() != family {
+                    // In the family that counts it cannot be seen.
+                    self.refill_at = core.now.after(REFILL_PAUSE);
+                    if let Some(index) = self.list.iter().position(|port| port.local == local) {
+                        self.drop_at(core, index);
+                    }
+                    return Observed::Nothing;
+                }
+                if port.purpose == Purpose::Compared {
                     // Only now: what lies between the two contacts tells how
                     // much others use the NAT.
                     port.stage = Stage::Comparing;

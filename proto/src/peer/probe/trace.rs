@@ -4,7 +4,9 @@
 //! Routers with private addresses are in front of the last NAT; the first one
 //! with a global address lies behind it. A SYN that gets as far as that and no
 //! farther has opened all our NATs and cannot have reached the other side's,
-//! unless that hangs on the very same router.
+//! unless that hangs on the very same router. (Where a carrier gives the routers
+//! in front of its NAT global addresses, the limit comes out too small: the SYN
+//! opens nothing, and what is raced beside it has to do.)
 
 use core::net::IpAddr;
 use core::time::Duration;

@@ -25,8 +25,8 @@ impl Link {
         }
         let first = ports.first().copied();
         let foretold = self.ports.foretell(self.now, first, self.rtt.least());
-        if let Some((step, _)) = foretold {
-            report.allocation = Allocation::Step(step);
+        if let Some(foretold) = foretold {
+            report.allocation = Allocation::Step(foretold.seen.step);
         }
         SideInfo {
             side: Side {
@@ -34,12 +34,13 @@ impl Link {
                 jitter_us: self.rtt.jitter_us(),
                 report,
                 abilities: self.abilities,
-                window: foretold.map_or(0, |(_, window)| window),
+                window: 0,
                 candidates: self.ports.candidates(ports),
             },
             mapped_ip: Some(self.ports.mapped_ip()),
             hosts: self.hosts.clone(),
             host_port: first.unwrap_or_else(|| self.ports.main_port()),
+            foretold,
         }
     }
 

@@ -1,13 +1,19 @@
 //! Further rounds of a session: both sides are ready, both are told to go.
 
+use core::time::Duration;
+
 use super::{Action, Large, Letter, Link};
 use crate::event::FailReason;
 use crate::id::{PeerId, SessionId};
 use crate::io::Segment;
+use crate::nat::window;
 use crate::noise::Role;
 use crate::rendezvous::introductions::{Halves, hold_backs, sides};
 use crate::rendezvous::{RoundHalf, RouteMessage, Routed, ServerConfig};
 use crate::wire::{Extensions, Go, RoundReady, Side};
+
+/// SYN-ACKs in the peers' names are sent so often at most.
+const INJECT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Link {
     /// Our peer is ready for a round. Its link decides if it is the responder's;
@@ -71,7 +77,12 @@ impl Link {
                 from,
                 requester,
                 responder,
-            } => self.go(config, session, from, requester, responder),
+            } => {
+                let (mut requester, mut responder) = (requester, responder);
+                foretell(&mut requester);
+                foretell(&mut responder);
+                self.go(config, session, from, requester, responder);
+            }
         }
         true
     }
@@ -88,10 +99,11 @@ impl Link {
         let round = responder.round;
         let sequences = requester.sequence.zip(responder.sequence);
         let spoof = config.spoof && requester.spoof && responder.spoof;
-        let (requester, responder) = sides(requester.side, responder.side, config.allow_loopback);
         if let Some(sequences) = sequences.filter(|_| spoof) {
-            self.inject(&requester, &responder, sequences);
+            // As this server saw them, before a side's own word is added.
+            self.inject(&requester.side.side, &responder.side.side, sequences);
         }
+        let (requester, responder) = sides(requester.side, responder.side, config.allow_loopback);
         // The word goes out to both at the same moment.
         let (hold_requester, hold_responder) = hold_backs(&requester, &responder, true);
         let (sequence_a, sequence_b) = sequences.unzip();
@@ -128,9 +140,11 @@ impl Link {
         let Some((at_a, at_b)) = endpoints.map(|(a, b)| (a.endpoint, b.endpoint)) else {
             return;
         };
-        if at_a.family() != at_b.family() {
+        // A session needs it once a round; who asks more often is up to something.
+        if at_a.family() != at_b.family() || self.now < self.inject_at {
             return;
         }
+        self.inject_at = self.now.after(INJECT_PAUSE);
         for (local, remote, sequence, other) in [(at_b, at_a, b, a), (at_a, at_b, a, b)] {
             self.push(Action::Inject(Segment {
                 local,
@@ -139,5 +153,12 @@ impl Link {
                 acknowledgement: other.wrapping_add(1),
             }));
         }
+    }
+}
+
+/// How many ports the other side is to try, now that both go.
+fn foretell(half: &mut RoundHalf) {
+    if let Some(foretold) = half.side.foretold {
+        half.side.side.window = window(foretold.seen, foretold.ahead);
     }
 }
