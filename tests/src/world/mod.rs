@@ -18,6 +18,7 @@
 mod app;
 mod builder;
 mod contract;
+mod dial_back;
 mod links;
 pub mod net;
 mod peer;
