@@ -17,6 +17,7 @@
 
 mod app;
 mod builder;
+mod case;
 mod contract;
 mod dial_back;
 mod links;
