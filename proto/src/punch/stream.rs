@@ -32,6 +32,13 @@ pub(crate) const HELLO_LIMIT: usize = 384;
 /// and says nothing costs this stream and nothing else.
 const HELLO_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long a responder waits for the nomination on a stream that it dialled and
+/// on which the requester has introduced itself. The record may be lost like any
+/// segment, and a stack that sends again after 1, 2 and 4 s (smoltcp, RFC 6298)
+/// gets through three losses in 7 s and a round trip. Giving up earlier ends a
+/// stream that the requester's application already has.
+const NOMINATION_DEADLINE: Duration = Duration::from_secs(8);
+
 /// One connection of a session.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -366,6 +373,8 @@ impl Session {
                     // The session's own deadline bounds the wait.
                     stream.deadline = None;
                     self.successor_by = None;
+                } else if stream.attempt.is_some() {
+                    stream.deadline = Some(core.now.after(NOMINATION_DEADLINE));
                 }
                 core.out.read(id, HEADER);
             }
