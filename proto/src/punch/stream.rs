@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::attempt::Stage;
 use super::keys::KeyState;
-use super::session::{MAX_STREAMS, Session};
+use super::session::{MAX_STREAMS, Session, WINNER_LOST_AFTER};
 use super::states::State;
 use crate::addr::Endpoint;
 use crate::event::{Event, FailReason};
@@ -28,16 +28,11 @@ const STREAM_VERSION: u8 = 1;
 /// and room for what later versions add.
 pub(crate) const HELLO_LIMIT: usize = 384;
 
-/// How long a stream that we dialled may stay silent. A stranger who accepts
-/// and says nothing costs this stream and nothing else.
-const HELLO_DEADLINE: Duration = Duration::from_secs(5);
-
-/// How long a responder waits for the nomination on a stream that it dialled and
-/// on which the requester has introduced itself. The record may be lost like any
-/// segment, and a stack that sends again after 1, 2 and 4 s (smoltcp, RFC 6298)
-/// gets through three losses in 7 s and a round trip. Giving up earlier ends a
-/// stream that the requester's application already has.
-const NOMINATION_DEADLINE: Duration = Duration::from_secs(8);
+/// How long a stream may stay silent: a hello may be lost three times over, as
+/// with [`WINNER_LOST_AFTER`], and the requester may have nominated the stream
+/// meanwhile. A stranger who accepts and says nothing costs this stream and
+/// nothing else.
+const HELLO_DEADLINE: Duration = WINNER_LOST_AFTER;
 
 /// One connection of a session.
 #[derive(Debug)]
@@ -374,7 +369,8 @@ impl Session {
                     stream.deadline = None;
                     self.successor_by = None;
                 } else if stream.attempt.is_some() {
-                    stream.deadline = Some(core.now.after(NOMINATION_DEADLINE));
+                    // The nomination can be lost just as often.
+                    stream.deadline = Some(core.now.after(HELLO_DEADLINE));
                 }
                 core.out.read(id, HEADER);
             }
