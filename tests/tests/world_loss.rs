@@ -2,10 +2,10 @@
 //!
 //! The hosts' TCP sends what was lost again after one second, then two, four: it
 //! has no shorter time (RFC 6298 section 2.4 wants it so; Linux begins with 200 ms
-//! and the round trip). So a segment that is lost three times over takes seven
-//! seconds, and the machine's own patience may be over before: a server that does
-//! not answer two pings is given up, and a stream that was nominated has three
-//! seconds to say so. That is [`FEW`].
+//! and the round trip). So four losses in a row take fifteen seconds, and the
+//! server, which has to answer one of two pings within ten, is given up by then:
+//! who has not heard of the other side yet does not hear of it any more. That is
+//! [`FEW`]; of those who were introduced none fails.
 
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ use tcp_punch_tests::world::{A, B, Consent, World, percentile, seeds};
 /// The whole of what a request may take by default.
 const DEADLINE: Duration = Duration::from_secs(45);
 
-/// One session in so many may be lost to the stack's slow retransmission.
-const FEW: usize = 100;
+/// One session in so many may be lost because a link to the server was given up
+/// (measured: 4 in 16,000, `WORLD_SEEDS=4000`).
+const FEW: usize = 500;
 
 /// Sessions, and the seeds of those that ended without a stream.
 #[derive(Debug, Default)]
@@ -29,6 +30,7 @@ struct Tally {
 impl Tally {
     /// Runs a session to its end, and on to the proof that it is one stream.
     fn add(&mut self, seed: u64, world: &mut World) -> SessionId {
+        let begin = world.now();
         let session = world.connect(A, B);
         let over = |world: &World| {
             world.is_over(A, session)
@@ -38,6 +40,15 @@ impl Tally {
         self.all += 1;
         let reasons = [A, B].map(|peer| world.reason(peer, session));
         if let Some(reason) = reasons.into_iter().flatten().next() {
+            let died = |peer| {
+                let failures = world.link_failures(peer);
+                failures.iter().any(|(at, _)| *at > begin)
+            };
+            let introduced = world.dials(A, session) > 0 && world.dials(B, session) > 0;
+            assert!(
+                (died(A) || died(B)) && !introduced,
+                "seed {seed}: {reason:?} although the server did its part"
+            );
             self.lost.push((seed, reason));
         } else if world.is_notified(B, session) {
             world.expect_stream(A, B, session, DEADLINE);
@@ -47,14 +58,8 @@ impl Tally {
 
     fn assert_few(&self) {
         let few = self.all.div_ceil(FEW);
+        eprintln!("of {}, lost: {:?}", self.all, self.lost);
         assert!(self.lost.len() <= few, "of {}: {:?}", self.all, self.lost);
-        for (seed, reason) in &self.lost {
-            let slow = matches!(
-                reason,
-                FailReason::WinnerLost | FailReason::NoServer | FailReason::Gone
-            );
-            assert!(slow, "seed {seed}: {reason:?}");
-        }
     }
 }
 
@@ -80,7 +85,8 @@ fn loss_between_the_peers_is_outraced() {
                 let session = tally.add(seed, &mut world);
                 up.extend([A, B].map(|peer| world.times(peer, session).up.expect("up")));
             }
-            tally.assert_few();
+            // The way to the server loses nothing.
+            assert!(tally.lost.is_empty(), "{:?}", tally.lost);
             let most = percentile(&mut up, 95);
             assert!(
                 most <= floor * 3 / 2,
@@ -117,8 +123,13 @@ fn heavy_loss_and_jitter_too() {
                 .nats(nat, nat)
                 .build();
             world.register();
+            let session = world.connect(A, B);
             // Whatever comes of it, it comes to an end.
-            Tally::default().add(seed, &mut world);
+            let over = |world: &World| {
+                world.is_over(A, session)
+                    && (world.is_over(B, session) || !world.is_notified(B, session))
+            };
+            assert!(world.run_until(over, DEADLINE), "never a hang");
         }
     }
 }

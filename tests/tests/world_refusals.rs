@@ -97,10 +97,29 @@ fn nobody_decides() {
 }
 
 #[test]
-fn both_symmetric() {
+fn both_symmetric_and_known_to_be() {
     for seed in seeds(5) {
         for consent in [Consent::InAdvance, Consent::Allow] {
             let builder = World::builder(seed).nats(Nat::symmetric(), Nat::symmetric());
+            let mut world = builder.consent(consent).build();
+            world.register();
+            let session = world.connect(A, B);
+            let (reason, tried) = world.expect_failure(A, session, seconds(1));
+            assert_eq!((reason, tried.dials), (FailReason::NothingToTry, 0));
+            world.run_for(seconds(1));
+            let (reason, tried) = world.failure(B, session).expect("B knows too");
+            assert_eq!((reason, tried.dials), (FailReason::NothingToTry, 0));
+        }
+    }
+}
+
+#[test]
+fn both_symmetric_and_what_they_let_in_not_known() {
+    for seed in seeds(5) {
+        for consent in [Consent::InAdvance, Consent::Allow] {
+            let builder = World::builder(seed)
+                .nats(Nat::symmetric(), Nat::symmetric())
+                .configure(|config| config.probe_nat(false));
             let mut world = builder.consent(consent).build();
             world.register();
             let session = world.connect(A, B);

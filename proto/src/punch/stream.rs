@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::attempt::Stage;
 use super::keys::KeyState;
-use super::session::{MAX_STREAMS, Session};
+use super::session::{MAX_STREAMS, Session, WINNER_LOST_AFTER};
 use super::states::State;
 use crate::addr::Endpoint;
 use crate::event::{Event, FailReason};
@@ -28,9 +28,11 @@ const STREAM_VERSION: u8 = 1;
 /// and room for what later versions add.
 pub(crate) const HELLO_LIMIT: usize = 384;
 
-/// How long a stream that we dialled may stay silent. A stranger who accepts
-/// and says nothing costs this stream and nothing else.
-const HELLO_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a stream may stay silent: a hello may be lost three times over, as
+/// with [`WINNER_LOST_AFTER`], and the requester may have nominated the stream
+/// meanwhile. A stranger who accepts and says nothing costs this stream and
+/// nothing else.
+const HELLO_DEADLINE: Duration = WINNER_LOST_AFTER;
 
 /// One connection of a session.
 #[derive(Debug)]
@@ -366,6 +368,9 @@ impl Session {
                     // The session's own deadline bounds the wait.
                     stream.deadline = None;
                     self.successor_by = None;
+                } else if stream.attempt.is_some() {
+                    // The nomination can be lost just as often.
+                    stream.deadline = Some(core.now.after(HELLO_DEADLINE));
                 }
                 core.out.read(id, HEADER);
             }

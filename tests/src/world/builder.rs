@@ -1,11 +1,12 @@
 //! Describes a world before it begins.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use tcp_punch_proto::config::Runtime;
 use tcp_punch_proto::noise::{Jitter, PublicKey, SecretKey};
 use tcp_punch_proto::rendezvous::ServerConfig;
-use tcp_punch_proto::{Config, ConfigBuilder, Endpoint, Family, PeerId};
+use tcp_punch_proto::{Config, ConfigBuilder, Endpoint, Family, PeerId, Strategies};
 
 use super::World;
 use super::app::Consent;
@@ -18,6 +19,22 @@ use crate::natbox::Addresses;
 const MAIN: u16 = 4_000;
 /// Its assist ports, one at each of its addresses.
 const ASSISTS: [u16; 2] = [4_001, 4_002];
+
+/// What `rt-embedded` can do on smoltcp, but for the trace, which would cost every
+/// run the time that it takes; and dials enough for any prediction.
+const RUNTIME: Runtime = Runtime {
+    low_ttl: true,
+    trace: false,
+    raw: false,
+    dials: 64,
+};
+
+/// Sockets of a host: what ports and sessions need, a spray of 48, and what a
+/// crowd of strangers takes.
+const SOCKETS: usize = 256;
+
+/// The most that one session opens at once.
+const MOST_DIALS: u16 = 1_024;
 
 /// Where a peer sits.
 #[derive(Copy, Clone, Debug)]
@@ -54,19 +71,28 @@ pub struct PeerSetup {
     pub claims: Vec<IpAddr>,
     /// Which of the seed's keys it has; by itself that of its number.
     pub key: usize,
+    /// What its runtime can do.
+    pub runtime: Runtime,
+    /// Whether it knows how many hops away the last of its own boxes is.
+    pub knows_hops: bool,
+    /// Whether it knows the outer address of its own router, which is behind a
+    /// carrier's.
+    pub names_router: bool,
+    /// How many sockets its host has.
+    pub sockets: usize,
 }
 
 /// Describes a world: two peers behind dropping NATs, RTT 40, 40 and 80 ms.
 #[derive(Debug)]
 pub struct Builder {
     seed: u64,
-    peers: Vec<PeerSetup>,
+    pub(super) peers: Vec<PeerSetup>,
     rtt: u64,
     loss_ppm: u32,
     jitter: Duration,
     lag: Duration,
     small: bool,
-    family: Family,
+    pub(super) family: Family,
     token: Option<Vec<u8>>,
     keep_alive: Option<Duration>,
 }
@@ -123,6 +149,26 @@ impl Builder {
     pub fn configure(mut self, change: impl Fn(ConfigBuilder) -> ConfigBuilder) -> Self {
         for peer in &mut self.peers {
             peer.config = change(peer.config.clone());
+        }
+        self
+    }
+
+    /// No peer can make a SYN end between the NATs.
+    #[must_use]
+    pub fn without_low_ttl(mut self) -> Self {
+        for peer in &mut self.peers {
+            peer.runtime.low_ttl = false;
+        }
+        self
+    }
+
+    /// Peers may try each other by chance, and have the sockets for it.
+    #[must_use]
+    pub fn by_chance(mut self) -> Self {
+        for peer in &mut self.peers {
+            peer.config = peer.config.clone().strategies(Strategies::ANY);
+            peer.runtime.dials = MOST_DIALS;
+            peer.sockets = usize::from(MOST_DIALS) + SOCKETS;
         }
         self
     }
@@ -241,7 +287,8 @@ impl Builder {
             let mut random = Jitter::new(self.seed ^ (0x7065_6572 + number as u64));
             let parts = PeerParts {
                 name: setup.name.clone(),
-                config: setup.config.clone().build().expect("a fair configuration"),
+                config: self.config(number).build().expect("a fair configuration"),
+                sockets: setup.sockets,
                 consent: setup.consent.clone(),
                 secret: key(self.seed, setup.key),
                 server_key: setup.server_key.unwrap_or(server_key),
@@ -260,6 +307,29 @@ impl Builder {
         World::assemble(self.seed, net, server_host, peers)
     }
 
+    /// With what the peer knows of where it sits.
+    fn config(&self, number: usize) -> ConfigBuilder {
+        let setup = &self.peers[number];
+        let mut config = setup.config.clone().runtime(setup.runtime);
+        if setup.knows_hops {
+            let boxes = self.boxes(number).len();
+            config = config.hops(u8::try_from(boxes + 1).expect("few boxes"));
+        }
+        if setup.names_router {
+            config = config.outer_addresses(&[self.in_carrier(number).into()]);
+        }
+        config
+    }
+
+    /// The outer address of a home's router in its carrier's network.
+    fn in_carrier(&self, number: usize) -> Ipv4Addr {
+        let home = match self.peers[number].site {
+            Site::With(other) => other,
+            Site::Behind(_) | Site::BehindToo(..) | Site::Nested(..) | Site::Public => number,
+        };
+        [100, 64, 0, u8::try_from(home + 1).expect("few peers")].into()
+    }
+
     fn add_gateway(
         &self,
         net: &mut Network,
@@ -275,7 +345,7 @@ impl Builder {
             inner_v6: Some(own_v6(u16::from(last), 2)),
         };
         let public = [203, 0, 113, last];
-        let in_carrier = [100, 64, 0, last];
+        let in_carrier = self.in_carrier(number).octets();
         match self.peers[number].site {
             Site::Behind(nat) => Place::Behind(net.add_nat(&name, Place::Wan, nat, home(public))),
             Site::With(other) => gateways[other].1,
@@ -345,6 +415,10 @@ impl PeerSetup {
             server_key: None,
             claims: Vec::new(),
             key: number,
+            runtime: RUNTIME,
+            knows_hops: true,
+            names_router: false,
+            sockets: SOCKETS,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use tcp_punch_proto::rendezvous::{AssistOutput, LinkOutput, Observation, Routed};
 use tcp_punch_proto::wire::{Frame, MAX_FRAME};
-use tcp_punch_proto::{Close, Instant, PeerId};
+use tcp_punch_proto::{Close, Endpoint, Instant, PeerId};
 
 use super::net::Socket;
 use super::peer::Stage;
@@ -15,7 +15,7 @@ enum Wish {
     Register(PeerId, u64),
     Route(Box<Routed>),
     Observe(Observation),
-    DialBack(u16, bool),
+    DialBack(u16, bool, Endpoint),
     Event(tcp_punch_proto::rendezvous::LinkEvent),
     Close(Close),
     Wait(Option<Instant>),
@@ -56,8 +56,8 @@ impl ServerHost {
                     LinkOutput::DialBack {
                         port,
                         other_address,
-                        ..
-                    } => Wish::DialBack(port, other_address),
+                        to,
+                    } => Wish::DialBack(port, other_address, to),
                     LinkOutput::Inject(_) => unreachable!("the server does not spoof"),
                     LinkOutput::Event(event) => Wish::Event(event),
                     LinkOutput::Close(how) => Wish::Close(how),
@@ -118,11 +118,8 @@ impl ServerHost {
                 stage.net.send(stage.now, self.host, socket, &data);
                 self.mail.push_back((socket, Mail::Look));
             }
-            // What NATs let in is looked at in the lab, with real ones: the server
-            // of this world has no ports to dial back from.
-            Wish::DialBack(port, other_address) => {
-                self.mail
-                    .push_back((socket, Mail::NotDialedBack(port, other_address)));
+            Wish::DialBack(port, other_address, to) => {
+                self.dial_back(stage, socket, (port, other_address, to));
             }
             Wish::Register(peer, epoch) => self.register(socket, peer, epoch),
             Wish::Route(routed) => {

@@ -17,7 +17,9 @@
 
 mod app;
 mod builder;
+mod case;
 mod contract;
+mod dial_back;
 mod links;
 pub mod net;
 mod peer;

@@ -22,8 +22,8 @@ use super::watcher::Watcher;
 const SESSIONS: usize = 12;
 /// Ports of a machine: what they need.
 const PORTS: usize = 40;
-/// Sockets of a host: what those need, and what a crowd of strangers takes.
-const SOCKETS: usize = 256;
+/// The most sockets that any host is given.
+const SOCKETS: usize = 1_280;
 
 type Machine = Peer<Consent, SESSIONS, PORTS>;
 
@@ -52,6 +52,8 @@ pub(crate) struct PeerParts {
     pub(crate) clock: Duration,
     /// How late timers fire at most.
     pub(crate) lag: Duration,
+    /// Sockets of the host's stack.
+    pub(crate) sockets: usize,
 }
 
 #[derive(Debug)]
@@ -126,7 +128,7 @@ impl PeerHost {
             setup.ports = *setup.ports.start()..=*setup.ports.start() + (count - 1);
         }
         let stack = stage.net.stack_of(self.host);
-        let handles: Vec<SocketHandle> = (0..SOCKETS).map(|_| stack.add_socket()).collect();
+        let handles: Vec<SocketHandle> = (0..parts.sockets).map(|_| stack.add_socket()).collect();
         let mut watcher = Watcher::new(&parts.name);
         watcher.dialled = std::mem::take(&mut self.dialled);
         let driver = Driver::with_observer(machine, setup, &stack.set, &handles, watcher);

@@ -9,9 +9,9 @@ use tcp_punch_proto::noise::Jitter;
 use tcp_punch_proto::rendezvous::{
     Assist, AssistInput, Link, LinkEvent, LinkInput, Observation, Routed, ServerConfig,
 };
-use tcp_punch_proto::wire::DialBackOutcome;
 use tcp_punch_proto::{Close, Endpoint, Instant, LinkHandle, PeerId};
 
+use super::dial_back::{DialBacks, DialedBack};
 use super::net::{Happening, HostId, Socket};
 use super::peer::Stage;
 
@@ -46,7 +46,7 @@ pub(super) enum Mail {
     Unroutable(Routed),
     Observed(Observation),
     ObservationUnroutable,
-    NotDialedBack(u16, bool),
+    DialedBack(DialedBack),
     Replaced,
     Drain,
 }
@@ -54,8 +54,9 @@ pub(super) enum Mail {
 pub(crate) struct ServerHost {
     pub(crate) host: HostId,
     pub(super) config: ServerConfig,
-    mains: Vec<Endpoint>,
-    assists: Vec<Endpoint>,
+    pub(super) mains: Vec<Endpoint>,
+    pub(super) assists: Vec<Endpoint>,
+    pub(super) dial_backs: DialBacks,
     pub(super) clock: Duration,
     doors: BTreeMap<Socket, Door>,
     pub(super) connections: BTreeMap<Socket, Connection>,
@@ -90,6 +91,7 @@ impl ServerHost {
             config,
             mains,
             assists,
+            dial_backs: DialBacks::default(),
             clock: Duration::from_micros(random.below(1 << 40)),
             doors: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -123,6 +125,7 @@ impl ServerHost {
         self.registered.clear();
         self.handles.clear();
         self.mail.clear();
+        self.dial_backs.clear();
     }
 
     /// Shuts down in order.
@@ -139,6 +142,7 @@ impl ServerHost {
         self.connections
             .values()
             .filter_map(|connection| connection.deadline)
+            .chain(self.dial_backs.next_at())
             .min()
     }
 
@@ -166,10 +170,14 @@ impl ServerHost {
             }
             self.drain(stage, socket);
         }
+        self.end_dial_backs(stage);
         self.settle(stage);
     }
 
     pub(crate) fn on_notice(&mut self, stage: &mut Stage<'_>, socket: Socket, what: Happening) {
+        if self.is_dial_back(stage, socket, &what) {
+            return self.settle(stage);
+        }
         match what {
             Happening::Accepted {
                 listener, remote, ..
@@ -253,11 +261,7 @@ impl ServerHost {
                     Mail::Routed(routed) => LinkInput::Routed(routed),
                     Mail::Unroutable(routed) => LinkInput::Unroutable(routed),
                     Mail::Observed(observation) => LinkInput::Observed(observation),
-                    Mail::NotDialedBack(port, other_address) => LinkInput::DialedBack {
-                        port,
-                        other_address,
-                        outcome: DialBackOutcome::NotTried,
-                    },
+                    Mail::DialedBack(told) => told.input(),
                     Mail::Replaced => LinkInput::Replaced,
                     Mail::Drain => LinkInput::Drain,
                     Mail::ObservationUnroutable => unreachable!("for assist links"),

@@ -6,9 +6,11 @@
 //! smoltcp has no backlog. But whoever holds the cable sees a SYN before the
 //! stack does, so a listening socket is made for it at that moment.
 
+mod icmp;
 mod run;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use smoltcp::iface::SocketHandle;
@@ -99,12 +101,11 @@ impl Kernel {
         } else {
             local.port
         };
-        let from = stack
-            .addresses
-            .iter()
-            .copied()
-            .find(|&ip| Family::of(ip) == remote.family())
-            .ok_or(Failure::Unreachable)?;
+        let fits = |ip: IpAddr| {
+            Family::of(ip) == remote.family() && (local.ip.is_unspecified() || ip == local.ip)
+        };
+        let mut own = stack.addresses.iter().copied();
+        let from = own.find(|&ip| fits(ip)).ok_or(Failure::Unreachable)?;
         if find(stack, (Endpoint::new(from, port), remote)).is_some() {
             return Err(Failure::AddressNotAvailable);
         }

@@ -24,6 +24,7 @@ impl Kernel {
         stack: &mut Stack,
         fresh: impl FnOnce() -> Socket,
     ) -> Vec<(Socket, Happening)> {
+        let refused = self.take_unreachable(stack);
         let made = self.make_room(stack);
         let before = stack.wire.outgoing.len();
         let local = stack.local(now);
@@ -44,7 +45,9 @@ impl Kernel {
             }
         }
         self.bury(now, stack);
-        self.look(stack)
+        let mut news = self.look(stack);
+        news.extend(refused);
+        news
     }
 
     /// A listening socket for the SYN that is about to be looked at, if it is
