@@ -16,6 +16,7 @@
 //! - [`program`], [`procs`], [`events`]: the binary, running it, what it says. [`stage`] knows who has which key,
 //!   [`pair`] runs sessions between the two peers.
 //! - [`trace`] tells which packets were seen where; [`tap`] and [`ladder`] show a session; [`floor`] and [`figures`] judge its times.
+//! - [`played`] is one session with all its packets, between peers who know their NATs; [`games`] plays many.
 //! - [`others`] keeps the NATs busy. [`cases`], [`bytes`], [`trouble`], [`compare`]: what is run in it.
 //!
 //! Nothing of a run is left over: see [`netns`] and [`interrupt`].
@@ -30,6 +31,7 @@ pub mod doctor;
 pub mod events;
 pub mod figures;
 pub mod floor;
+pub mod games;
 mod icmp;
 pub mod interrupt;
 pub mod ladder;
@@ -42,6 +44,7 @@ pub mod network;
 pub mod others;
 pub mod packet;
 pub mod pair;
+pub mod played;
 pub mod procs;
 pub mod program;
 pub mod rights;

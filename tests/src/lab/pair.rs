@@ -48,6 +48,14 @@ pub struct Terms {
     pub strategy: Option<String>,
     /// `records` or `bare`.
     pub stream: Option<String>,
+    /// Whether both may make segments by themselves.
+    pub raw: bool,
+    /// The hop limit that passes the requester's and the responder's NATs, where they are told and do not find out.
+    pub hops: [Option<u8>; 2],
+    /// Whether the server may send SYN-ACKs in their names.
+    pub spoof: bool,
+    /// How long the requester tries, in whole seconds, where that is not left to it.
+    pub patience: Option<Duration>,
 }
 
 /// What came of one session.
@@ -77,13 +85,13 @@ pub struct Times {
 /// The running pair.
 #[derive(Debug)]
 pub struct Pair {
-    listener: Running,
+    pub(super) listener: Running,
     // Ends after the listener, which would lose its link otherwise.
-    server: Server,
+    pub(super) server: Server,
     _service: Service,
     /// Where it runs.
     pub stage: Stage,
-    terms: Terms,
+    pub(super) terms: Terms,
 }
 
 impl Pair {
@@ -101,7 +109,8 @@ impl Pair {
     /// # Errors
     /// When something does not come up.
     pub fn with_service(stage: Stage, terms: Terms, service: Service) -> io::Result<Self> {
-        let server = stage.server(&[])?;
+        let spoof = terms.spoof.then_some("--spoof");
+        let server = stage.server(spoof.as_slice())?;
         let forward = service.address().to_string();
         let mut arguments = vec![
             "--allow",
@@ -111,7 +120,8 @@ impl Pair {
             "--forward",
             forward.as_str(),
         ];
-        arguments.extend(terms.common());
+        let common = terms.responder();
+        arguments.extend(common.iter().map(String::as_str));
         let listener = stage.listen(&server.address, &arguments)?;
         registered(&listener)?;
         Ok(Self {
@@ -128,8 +138,9 @@ impl Pair {
     /// # Errors
     /// When it cannot be started.
     pub fn connect_raw(&self) -> io::Result<Running> {
-        self.stage
-            .connect_raw(&self.server.address, &self.terms.common())
+        let common = self.terms.requester();
+        let common: Vec<&str> = common.iter().map(String::as_str).collect();
+        self.stage.connect_raw(&self.server.address, &common)
     }
 
     /// Runs one session: request, stream, a greeting each way, an end in order.
@@ -141,9 +152,9 @@ impl Pair {
     pub fn session(&mut self) -> io::Result<(Session, Story)> {
         let before = self.listener.log().len();
         self.stage.network.wan().capture().start();
-        let mut connector = self
-            .stage
-            .connect(&self.server.address, &self.terms.common())?;
+        let common = self.terms.requester();
+        let arguments: Vec<&str> = common.iter().map(String::as_str).collect();
+        let mut connector = self.stage.connect(&self.server.address, &arguments)?;
         let failure = self.play(&mut connector, before).err();
         let mut crossings = self.stage.network.wan().capture().take();
         crossings.retain(|crossing| !of_others(crossing));
@@ -307,19 +318,40 @@ pub fn failure(peer: &Running, event: Option<&Event>) -> String {
 }
 
 impl Terms {
-    /// The arguments that both peers are given.
-    fn common(&self) -> Vec<&str> {
+    /// The arguments of `connect`.
+    pub(super) fn requester(&self) -> Vec<String> {
+        let mut arguments = self.common(self.hops[0]);
+        if let Some(patience) = self.patience {
+            arguments.extend(["--timeout".to_owned(), patience.as_secs().to_string()]);
+        }
+        arguments
+    }
+
+    /// Those of `listen` that `connect` may have as well.
+    fn responder(&self) -> Vec<String> {
+        self.common(self.hops[1])
+    }
+
+    fn common(&self, hops: Option<u8>) -> Vec<String> {
         let mut arguments = Vec::new();
-        for (name, value) in [("--strategy", &self.strategy), ("--stream", &self.stream)] {
+        let hops = hops.map(|hops| hops.to_string());
+        for (name, value) in [
+            ("--strategy", &self.strategy),
+            ("--stream", &self.stream),
+            ("--hops", &hops),
+        ] {
             if let Some(value) = value {
-                arguments.extend([name, value.as_str()]);
+                arguments.extend([name.to_owned(), value.clone()]);
             }
+        }
+        if self.raw {
+            arguments.push("--raw".to_owned());
         }
         arguments
     }
 }
 
-fn timed(log: &Log, events: Vec<Event>) -> Vec<(Instant, Event)> {
+pub(super) fn timed(log: &Log, events: Vec<Event>) -> Vec<(Instant, Event)> {
     events
         .into_iter()
         .map(|event| (log.time(&event), event))

@@ -38,7 +38,7 @@ impl Program {
                 "--package",
                 "tcp-punch-tokio",
                 "--features",
-                "cli",
+                "cli,raw",
             ])
             .args([
                 "--bin",

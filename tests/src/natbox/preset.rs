@@ -43,7 +43,7 @@ const fn answering(base: Config, early: Early) -> Config {
 }
 
 /// All presets.
-pub const PRESETS: [Preset; 24] = [
+pub const PRESETS: [Preset; 25] = [
     named("drop", "masquerade; unsolicited packets are dropped", BASE),
     named(
         "rst-rule",
@@ -165,6 +165,19 @@ pub const PRESETS: [Preset; 24] = [
         "follows no connection: what goes out makes a hole",
         Config {
             tracking: Tracking::None,
+            timeouts: Timeouts {
+                transitory: Duration::from_secs(120),
+                ..LEARNT
+            },
+            ..BASE
+        },
+    ),
+    named(
+        "stateless-strict",
+        "... and lets no inbound SYN pass",
+        Config {
+            tracking: Tracking::None,
+            strict_syn: true,
             timeouts: Timeouts {
                 transitory: Duration::from_secs(120),
                 ..LEARNT

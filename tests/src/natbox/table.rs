@@ -74,17 +74,35 @@ impl Table {
             self.remove(outer, remote);
         }
         let owners = &mut self.owners;
+        let mut left = Vec::new();
         self.mappings.retain(|key, mapped| {
             mapped.contacted.retain(|_, until| *until > now);
             let stays = mapped.flows > 0 || mapped.kept > now;
             if !stays && owners.get(&mapped.outer) == Some(key) {
                 owners.remove(&mapped.outer);
+                left.push(mapped.outer);
             }
             stays
         });
+        for outer in left {
+            self.hand_on(outer);
+        }
         let flows = self.flows.values().map(|flow| flow.expires);
         let mappings = self.mappings.values().filter(|mapped| mapped.flows == 0);
         self.sweep = flows.chain(mappings.map(|mapped| mapped.kept)).min();
+    }
+
+    /// Gives an outer endpoint whose owner is gone to who else holds it: where the mapping depends on the destination,
+    /// ports that are preserved are held by many.
+    fn hand_on(&mut self, outer: SocketAddr) {
+        let others = self.mappings.iter();
+        let last = others
+            .filter(|(_, mapped)| mapped.outer == outer)
+            // It was kept when it sent.
+            .max_by_key(|(_, mapped)| mapped.kept);
+        if let Some((key, _)) = last {
+            self.owners.insert(outer, *key);
+        }
     }
 
     /// Forgets everything.

@@ -213,6 +213,18 @@ pub(crate) struct OnePair {
     /// What the punched stream carries: records (encrypted) or bare.
     #[arg(long, value_name = "KIND")]
     stream: Option<String>,
+
+    /// Let both peers make segments by themselves.
+    #[arg(long)]
+    raw: bool,
+
+    /// Let the server send SYN-ACKs in the peers' names.
+    #[arg(long)]
+    spoof: bool,
+
+    /// Tell both peers the hop limit that passes their NATs [default: they find out].
+    #[arg(long, value_name = "N")]
+    peer_hops: Option<u8>,
 }
 
 impl Args {
@@ -326,6 +338,10 @@ impl OnePair {
             consent,
             strategy: self.strategy.clone(),
             stream: self.stream.clone(),
+            raw: self.raw,
+            hops: [self.peer_hops; 2],
+            spoof: self.spoof,
+            patience: None,
         }
     }
 }

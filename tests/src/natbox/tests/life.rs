@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::bench::{A, Bench, OURS, S, SECOND, THEIRS, ack, addresses, at, syn, syn_ack};
-use crate::natbox::{Addresses, Config, Reason, Side, Timeouts, Verdict};
+use super::bench::{A, B, Bench, OURS, S, SECOND, THEIRS, ack, addresses, at, rst, syn, syn_ack};
+use crate::natbox::{Addresses, Config, Filtering, Mapping, Reason, Side, Timeouts, Verdict};
 
 const NEXT: u32 = OURS.wrapping_add(1);
 
@@ -71,6 +71,30 @@ fn a_box_as_impatient_as_those_in_the_wild_needs_keep_alives() {
     assert!(still_there(&mut bench, outer));
     bench.wait(31 * SECOND);
     assert!(!still_there(&mut bench, outer));
+}
+
+#[test]
+fn a_port_that_many_mappings_hold_stays_open_until_the_last_one_ends() {
+    let config = Config {
+        mapping: Mapping::AddressAndPortDependent,
+        filtering: Filtering::Open,
+        ..Config::MASQUERADE
+    };
+    let mut bench = Bench::with(config);
+    let outer = bench.connect(A, S);
+    assert_eq!(bench.out(A, B, syn(OURS)), outer);
+    bench.enters(B, outer, rst(0, Some(NEXT)));
+    assert_eq!(bench.nat.connections(), 1);
+    // The mapping that sent last is gone, and the link to the server holds the port.
+    bench.wait(SECOND);
+    bench.enters(B, outer, syn(THEIRS));
+    bench.enters("203.0.113.9:1", outer, syn(THEIRS));
+
+    bench.nat.forget();
+    assert_eq!(
+        bench.kept_out(B, outer, syn(THEIRS)),
+        Err(Reason::Unsolicited)
+    );
 }
 
 #[test]
