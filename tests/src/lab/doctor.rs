@@ -1,6 +1,7 @@
 //! Whether `tcp-punch doctor` names what each kind of NAT does.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -16,31 +17,27 @@ use super::wan::Conditions;
 /// The report must be there by then.
 pub const WITHIN: Duration = Duration::from_secs(5);
 
-/// What the doctor must say of a kind.
+/// What the doctor must say of a host's NATs.
 #[derive(Debug, Clone)]
 pub struct Expected {
-    /// The kind; none: the host itself is on the WAN.
-    pub kind: &'static str,
+    /// The NATs from the host outwards, joined by `+`; `none`: the host itself is on the WAN.
+    pub nats: &'static str,
+    /// Whether the server has another address to look from.
+    pub second_address: bool,
     /// The report's fields, but for those that do not matter.
     pub fields: Value,
 }
 
-/// What it must say of every kind there is.
+/// What it must say of every kind there is, of two levels, and with a server that sees less.
 #[must_use]
 pub fn expectations() -> Vec<Expected> {
     let cone = |nat: &str, filtering: &str, early: &str| {
         json!({
             "nat": nat, "translated": true, "mapping": "endpoint-independent", "mapping_from_two_addresses": true,
-            "preserves_port": true, "filtering": filtering, "early_syn": early, "hairpin": false,
+            "preserves_port": true, "filtering": filtering, "early_syn": early, "hairpin": false, "levels": 1,
         })
     };
     let restricted = |early| cone("port-restricted cone", "address-and-port-dependent", early);
-    let changed = |mut fields: Value, changes: Value| {
-        for (name, value) in changes.as_object().into_iter().flatten() {
-            fields[name] = value.clone();
-        }
-        fields
-    };
     let symmetric = |allocation: &str| {
         changed(
             restricted("silence"),
@@ -51,22 +48,21 @@ pub fn expectations() -> Vec<Expected> {
         )
     };
     let other_port = || changed(restricted("silence"), json!({ "preserves_port": false }));
+    let two = |fields| changed(fields, json!({ "levels": 2 }));
     // A port that happens to lie in the NAT's range is kept.
     let mut in_range = restricted("silence");
     in_range
         .as_object_mut()
         .map(|fields| fields.remove("preserves_port"));
+    let none = json!({
+        "nat": "no NAT", "translated": false, "filtering": "open", "hairpin": null, "levels": null,
+    });
     let rows = [
-        (
-            "none",
-            json!({ "nat": "no NAT", "translated": false, "filtering": "open", "hairpin": null }),
-        ),
+        ("none", none),
         ("drop", restricted("silence")),
         ("rst-rule", restricted("RST")),
         ("rst", restricted("RST")),
-        // To the server a port unreachable is a refusal like a RST: Linux says
-        // ECONNREFUSED for both.
-        ("icmp", restricted("RST")),
+        ("icmp", restricted("ICMP")),
         ("icmp-admin", restricted("ICMP")),
         ("full-cone", cone("full cone", "open", "not tested")),
         (
@@ -83,20 +79,69 @@ pub fn expectations() -> Vec<Expected> {
         ),
         ("symmetric-256", symmetric("steps of 256")),
         ("strict", restricted("silence")),
-        ("stateless", restricted("silence")),
+        // Its rules translate TCP alone: no router's ICMP error finds the way back in.
+        (
+            "stateless",
+            changed(restricted("silence"), json!({ "levels": null })),
+        ),
+        ("drop+drop", two(restricted("silence"))),
+        ("drop+rst", two(restricted("RST"))),
+        // The outer one lets everybody in, and the inner one nobody.
+        ("rst+full-cone", two(restricted("RST"))),
+        ("drop+symmetric", two(symmetric("random"))),
     ];
+    let seen = |second_address| {
+        move |(nats, fields)| Expected {
+            nats,
+            second_address,
+            fields,
+        }
+    };
     rows.into_iter()
-        .map(|(kind, fields)| Expected { kind, fields })
+        .map(seen(true))
+        .chain(from_one_address().into_iter().map(seen(false)))
         .collect()
 }
 
-/// Runs the doctor behind a NAT of that kind: its report, and how long it took.
+/// With a server that has one address: what only another one could show is not tested.
+fn from_one_address() -> [(&'static str, Value); 4] {
+    let seen = |nat: &str, filtering: &str| {
+        json!({
+            "nat": nat, "translated": true, "mapping": "endpoint-independent", "mapping_from_two_addresses": false,
+            "filtering": filtering, "levels": 1,
+        })
+    };
+    [
+        ("drop", seen("port-restricted cone", "not open")),
+        (
+            "address-restricted",
+            seen("cone of some kind", "not tested"),
+        ),
+        ("full-cone", seen("cone of some kind", "not tested")),
+        (
+            "symmetric",
+            changed(
+                seen("symmetric", "not open"),
+                json!({ "mapping": "address-and-port-dependent", "allocation": "random" }),
+            ),
+        ),
+    ]
+}
+
+fn changed(mut fields: Value, changes: Value) -> Value {
+    for (name, value) in changes.as_object().into_iter().flatten() {
+        fields[name] = value.clone();
+    }
+    fields
+}
+
+/// Runs the doctor behind such NATs: its report, and how long it took.
 ///
 /// # Errors
 /// When the network cannot be made, or the doctor says nothing; the error carries its words.
-pub fn examine(program: &Program, kind: &str) -> io::Result<(Value, Duration)> {
+pub fn examine(program: &Program, row: &Expected) -> io::Result<(Value, Duration)> {
     let layout = Layout {
-        a: NatKind::named(kind).into_iter().collect(),
+        a: row.nats.split('+').filter_map(NatKind::named).collect(),
         ..Layout::default()
     };
     let millis = Duration::from_millis;
@@ -106,7 +151,13 @@ pub fn examine(program: &Program, kind: &str) -> io::Result<(Value, Duration)> {
         conditions: Conditions::from_rtt(millis(40), millis(40), millis(80)),
     };
     let stage = Stage::new(Network::build(&plan)?, program)?;
-    let server = stage.server(&[])?;
+    let [one, other] = stage.assist_endpoints();
+    let second = if row.second_address {
+        other
+    } else {
+        SocketAddr::new(one.ip(), one.port() + 1)
+    };
+    let server = stage.server_at(&[one, second], &[])?;
     let mut command = program.command();
     command.args(["doctor", "--json", "--server", &server.address]);
     let start = Instant::now();
@@ -138,12 +189,21 @@ mod tests {
         let expected = expectations();
         for kind in KINDS {
             assert!(
-                expected.iter().any(|row| row.kind == kind.name),
+                expected.iter().any(|row| row.nats == kind.name),
                 "{}",
                 kind.name
             );
         }
-        assert_eq!(expected.len(), KINDS.len() + 1, "and a host without a NAT");
+        let kinds = |row: &&Expected| {
+            row.nats
+                .split('+')
+                .all(|name| NatKind::named(name).is_some())
+        };
+        assert_eq!(
+            expected.iter().filter(kinds).count(),
+            expected.len() - 1,
+            "all but the host without a NAT"
+        );
     }
 
     #[test]

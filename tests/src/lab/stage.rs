@@ -96,10 +96,18 @@ impl Stage {
     /// # Errors
     /// When it ends or says nothing; the error carries its words.
     pub fn server(&self, more: &[&str]) -> io::Result<Server> {
+        self.server_at(&self.assist_endpoints(), more)
+    }
+
+    /// The same with other assist endpoints: ones of a single address show less of a NAT.
+    ///
+    /// # Errors
+    /// As [`Self::server`].
+    pub fn server_at(&self, assists: &[SocketAddr], more: &[&str]) -> io::Result<Server> {
         let mut command = self.program.command();
         command.arg("serve").arg("--key").arg(&self.server.key);
         command.arg("--main").arg(self.main_endpoint().to_string());
-        for assist in self.assist_endpoints() {
+        for assist in assists {
             command.arg("--assist").arg(assist.to_string());
         }
         command.args(more);

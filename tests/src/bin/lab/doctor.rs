@@ -2,6 +2,7 @@
 
 use std::io;
 
+use serde_json::{Value, json};
 use tcp_punch_tests::lab::doctor::{WITHIN, differences, examine, expectations};
 use tcp_punch_tests::lab::program::Program;
 use tcp_punch_tests::lab::table::Table;
@@ -18,13 +19,19 @@ pub(crate) fn run(args: &Args, program: &Program) -> io::Result<bool> {
         "filtering",
         "early SYN",
         "hairpin",
+        "levels",
         "seconds",
     ]);
     let (mut all, mut details, mut wrong) = (Vec::new(), String::new(), 0);
     let expected = expectations();
     for row in &expected {
-        eprintln!("lab: {}", row.kind);
-        let (report, took) = examine(program, row.kind)?;
+        let name = if row.second_address {
+            row.nats.to_owned()
+        } else {
+            format!("{}, server with one address", row.nats)
+        };
+        eprintln!("lab: {name}");
+        let (report, took) = examine(program, row)?;
         let mut differ = differences(&row.fields, &report);
         if took > WITHIN {
             differ.push(format!("it took {took:.1?}, more than {WITHIN:?}"));
@@ -33,25 +40,37 @@ pub(crate) fn run(args: &Args, program: &Program) -> io::Result<bool> {
         wrong += usize::from(!right);
         let text = |field: &str| {
             let value = &report[field];
-            value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned)
+            match value {
+                Value::Null => "not tested".to_owned(),
+                Value::String(text) => text.clone(),
+                value => value.to_string(),
+            }
         };
         let mark = if right { "ok" } else { "WRONG" };
         let seconds = format!("{:.1}", took.as_secs_f64());
-        let mut cells = vec![mark.to_owned(), row.kind.to_owned()];
-        cells.extend(["nat", "mapping", "filtering", "early_syn", "hairpin"].map(text));
+        let mut cells = vec![mark.to_owned(), name.clone()];
+        cells.extend(
+            [
+                "nat",
+                "mapping",
+                "filtering",
+                "early_syn",
+                "hairpin",
+                "levels",
+            ]
+            .map(text),
+        );
         cells.push(seconds);
         table.row(cells);
         for difference in differ {
-            details += &format!("\n{}: {difference}\n", row.kind);
+            details += &format!("\n{name}: {difference}\n");
         }
-        all.push(serde_json::json!({
-            "kind": row.kind, "report": report, "right": right, "seconds": took.as_secs_f64(),
+        all.push(json!({
+            "nats": row.nats, "second_address": row.second_address, "report": report, "right": right, "seconds": took.as_secs_f64(),
         }));
     }
     if args.json {
-        println!("{}", serde_json::Value::from(all));
+        println!("{}", Value::from(all));
     } else {
         print!("{table}{details}");
         println!(

@@ -164,7 +164,7 @@ pub(crate) struct PeerArgs {
     ///
     /// Each has `t_ms` (milliseconds since the start) and `event`: registered, requested, notified,
     /// planned, step-begun, dialling, connected, step-ended, verified, failed, closed, link-down,
-    /// mapping-learnt, port-changed, listening, warning.
+    /// mapping-learnt, nat-learnt, port-changed, listening, warning.
     #[arg(long)]
     pub(crate) json: bool,
 }

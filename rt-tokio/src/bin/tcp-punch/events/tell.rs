@@ -11,6 +11,7 @@ use super::Reporter;
 use crate::explain::{
     Explainer, plan_explained, plan_in_words, planned_fields, step_ended_fields, step_fields,
 };
+use crate::nat_words::report_fields;
 use crate::words::{failure_in_words, kebab, tried_fields};
 
 /// What earlier events of the same peer say about later ones.
@@ -74,8 +75,10 @@ impl Reporter {
                 json!({ "mapping": mapping.to_string() }),
                 &format!("the NAT's mapping is {mapping}"),
             ),
-            // `doctor` prints it.
-            Event::NatLearnt { .. } => {}
+            // In words `doctor` tells it.
+            Event::NatLearnt { report } => {
+                self.emit_at(at, "nat-learnt", report_fields(report), "");
+            }
             Event::LinkDown { reason, retry_in } => {
                 noted.link_failure = Some(*reason);
                 self.link_down(at, *reason, *retry_in);
