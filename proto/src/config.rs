@@ -112,6 +112,7 @@ impl Config {
     pub const fn builder() -> ConfigBuilder {
         ConfigBuilder {
             token: None,
+            too_many_routers: false,
             config: Self {
                 token: Token(Vec::new()),
                 psk: Psk::NONE,
@@ -150,6 +151,7 @@ impl Default for Config {
 pub struct ConfigBuilder {
     /// Longer than allowed until `build` says so.
     token: Option<Result<Token, ConfigError>>,
+    too_many_routers: bool,
     config: Config,
 }
 
@@ -256,7 +258,9 @@ impl ConfigBuilder {
     /// there even if the carrier's NAT does no hairpin. Assumes that the router
     /// keeps ports. Default: none.
     pub fn outer_addresses(mut self, addresses: &[IpAddr]) -> Self {
-        self.config.routers = addresses.iter().copied().take(MAX_ROUTERS).collect();
+        let routers = Vec::from_slice(addresses);
+        self.too_many_routers = routers.is_err();
+        self.config.routers = routers.unwrap_or_default();
         self
     }
 
@@ -266,7 +270,14 @@ impl ConfigBuilder {
     ///
     /// One [`ConfigError`] a rule; the first that is broken.
     pub fn build(self) -> Result<Config, ConfigError> {
-        let Self { token, mut config } = self;
+        let Self {
+            token,
+            too_many_routers,
+            mut config,
+        } = self;
+        if too_many_routers {
+            return Err(ConfigError::OuterAddresses);
+        }
         if let Some(token) = token {
             config.token = token?;
         }
@@ -317,6 +328,8 @@ pub enum ConfigError {
     Backoff,
     /// The hop limit is not within 1 and 32.
     Hops,
+    /// More than [`MAX_ROUTERS`] outer addresses.
+    OuterAddresses,
 }
 
 impl fmt::Display for ConfigError {
@@ -331,6 +344,7 @@ impl fmt::Display for ConfigError {
                 "the backoff must begin at 10 ms or more and end between its beginning and 1 h"
             }
             Self::Hops => "the hop limit must be within 1 and 32",
+            Self::OuterAddresses => "at most 2 outer addresses of routers can be named",
         })
     }
 }
@@ -429,7 +443,11 @@ mod tests {
     #[test]
     fn every_rule_has_its_error() {
         let second = Duration::from_secs(1);
-        let cases: [(ConfigBuilder, ConfigError); 8] = [
+        let cases: [(ConfigBuilder, ConfigError); 9] = [
+            (
+                Config::builder().outer_addresses(&[[100, 64, 0, 1].into(); 3]),
+                ConfigError::OuterAddresses,
+            ),
             (Config::builder().hops(33), ConfigError::Hops),
             (Config::builder().token(&[0; 65]), ConfigError::TokenTooLong),
             (Config::builder().spare_ports(5), ConfigError::SparePorts),

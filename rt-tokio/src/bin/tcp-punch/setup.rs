@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use tcp_punch_tokio::{
-    AccessPolicy, Config, ConfigBuilder, MAX_ROUTERS, Peer, PeerId, Psk, keyfile, raw_sockets,
+    AccessPolicy, Config, ConfigBuilder, Peer, PeerId, Psk, keyfile, raw_sockets,
 };
 
 use crate::args::PeerArgs;
@@ -19,9 +19,6 @@ pub(crate) fn start(
     let secret = keyfile::read(&args.key).map_err(Trouble::usage)?;
     let config = config(args, reporter)?;
     let asked = &args.strategies;
-    if asked.outer_addresses.len() > MAX_ROUTERS {
-        return Err(Trouble::usage("at most 2 times --outer-address"));
-    }
     if asked.raw
         && let Err(error) = raw_sockets()
     {

@@ -158,6 +158,8 @@ pub(crate) struct PeerArgs {
     #[command(flatten)]
     pub(crate) strategies: StrategyArgs,
     /// Tell both NATs, the plan with its reasons, and what came of each step
+    ///
+    /// With --json the events `planned`, `step-begun` and `step-ended` tell it, with or without this.
     #[arg(long)]
     pub(crate) explain: bool,
     /// Tell what happens as one JSON object a line on standard error

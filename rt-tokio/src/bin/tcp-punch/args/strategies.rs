@@ -18,10 +18,9 @@ pub(crate) struct StrategyArgs {
     only: Vec<Strategy>,
     /// Allow birthday too, for NATs whose outer ports are random; at both sides
     ///
-    /// The budget of a session: up to 1,280 sockets open and 1,280 SYNs within about a second on each
-    /// side, and as many entries in the routers' tables; old home routers have died of 5,000. It comes
-    /// about in 98 of 100 tries with 256 sockets on the side whose ports are random and 1,024 dials on
-    /// the other.
+    /// A try takes 256 sockets on the side whose ports are random and 1,024 dials on the other, 1,000 a
+    /// second at most, and makes as many entries in the routers' tables; old home routers have died of
+    /// 5,000. It comes about in 98 of 100 tries; a session makes three at most.
     #[arg(help_heading = HEADING, long)]
     birthday: bool,
     /// Make TCP segments by hand where both sides may
