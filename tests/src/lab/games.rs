@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::OnceLock;
 use std::thread;
+use std::time::Duration;
 
 use super::cases::usual_conditions;
 use super::means::Means;
@@ -90,6 +91,13 @@ impl Game {
     #[must_use]
     pub fn open(mut self) -> Self {
         self.terms.consent = Consent::Open;
+        self
+    }
+
+    /// Expected to be lost: the first step of a plan has come to its end by then, and SYNs were repeated twice.
+    #[must_use]
+    pub fn hopeless(mut self) -> Self {
+        self.terms.patience = Some(Duration::from_secs(5));
         self
     }
 
