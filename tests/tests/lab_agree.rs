@@ -185,7 +185,9 @@ fn forced_strategies_of_the_program_end_the_same_over_both_makers() {
         ("simultaneous-open", "icmp / icmp", true),
         ("simultaneous-open", "strict / strict", false),
         ("sequential", "drop / drop", true),
-        ("sequential", "rst / rst", false),
+        // Who is answered dials again, by which it becomes another strategy.
+        ("sequential", "rst / rst", true),
+        ("sequential", "strict / strict", false),
         ("low-ttl", "drop+drop / rst", true),
         ("low-ttl", "symmetric / drop", false),
         ("dial", "full-cone / symmetric-seq", true),
