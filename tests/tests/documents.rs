@@ -123,3 +123,18 @@ fn sizes_in_the_readme_are_true() {
     );
     assert!(readme.contains(&said), "README.md should say: {said}");
 }
+
+#[test]
+fn the_tests_that_the_strategies_name_are_there() {
+    let document = read("proto/docs/strategies.md");
+    let tests = read("tests/tests/lab_methods.rs");
+    let rows = document.lines().filter(|line| line.starts_with("| "));
+    // What is in backticks in the last column of the table of tests.
+    let named: Vec<&str> = rows
+        .filter_map(|row| row.strip_suffix("` |")?.rsplit('`').next())
+        .collect();
+    assert_eq!(named.len(), tests.matches("#[test]").count(), "{named:?}");
+    for name in named {
+        assert!(tests.contains(&format!("fn {name}()")), "{name}");
+    }
+}

@@ -1,14 +1,18 @@
 //! The same sockets of the same kernels, over the kernel's NATs and over boxes: what connects is the same.
 //!
-//! `cargo lab agree` does it with the real binary; here are the sequences that the binary avoids because they fail
-//! (NAT-FACTS, section 2). Needs root; without, each test says so and passes, or fails where `LAB=require` is set.
+//! Here are the sequences that the binary avoids because they fail (NAT-FACTS, section 2), and a few of the many
+//! networks in which `cargo lab agree` forces each strategy of the binary. Needs root; without, each test says so and passes, or fails where `LAB=require` is set.
 #![cfg(target_os = "linux")]
 
+use std::io;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tcp_punch_tests::lab::agree::{run_all, twins};
+use tcp_punch_tests::lab::games::{program, skip};
+use tcp_punch_tests::lab::means::{Maker, Means};
 use tcp_punch_tests::lab::nat::NatKind;
 use tcp_punch_tests::lab::netns::Namespace;
 use tcp_punch_tests::lab::network::{Network, Plan};
@@ -167,6 +171,49 @@ fn sequences_of_sockets_end_the_same_over_both_makers() {
         assert!(
             expected.is_none_or(|expected| expected == kernel),
             "{name}: {kernel:?}"
+        );
+    }
+}
+
+#[test]
+fn forced_strategies_of_the_program_end_the_same_over_both_makers() {
+    let Some(program) = program() else { return };
+    if Means::here().nats == Maker::Boxes {
+        return skip("all", &io::Error::other("the kernel plays no NATs here"));
+    }
+    let cases = [
+        ("simultaneous-open", "icmp / icmp", true),
+        ("simultaneous-open", "strict / strict", false),
+        ("sequential", "drop / drop", true),
+        // Who is answered dials again, by which it becomes another strategy.
+        ("sequential", "rst / rst", true),
+        ("sequential", "strict / strict", false),
+        ("low-ttl", "drop+drop / rst", true),
+        ("low-ttl", "symmetric / drop", false),
+        ("dial", "full-cone / symmetric-seq", true),
+        ("dial", "address-restricted / drop", false),
+        ("port-prediction", "symmetric-256 / drop", true),
+        ("port-prediction", "symmetric / full-cone", false),
+        ("crafted-syn-ack", "stateless / stateless", true),
+        // After a second, when the SYNs are sent again with all their hops and cross.
+        ("crafted-syn-ack", "drop / drop", true),
+        ("crafted-syn-ack", "strict / strict", false),
+        ("spoofed-syn-ack", "strict / strict", true),
+        ("spoofed-syn-ack", "symmetric-seq / symmetric-seq", false),
+    ];
+    let all = twins();
+    let forced = cases.map(|(strategy, network, _)| {
+        let twin = all.iter().find(|twin| twin.name() == network);
+        twin.unwrap_or_else(|| panic!("{network}"))
+            .forcing(strategy)
+    });
+    let compared = run_all(&forced, program, 1, 4, |_, _| {}).expect("networks and programs");
+    for ((strategy, network, wins), compared) in cases.into_iter().zip(compared) {
+        assert!(compared.agree(), "{strategy}, {network}: {compared:#?}");
+        assert_eq!(
+            compared.kernel.won > 0,
+            wins,
+            "{strategy}, {network}: {compared:#?}"
         );
     }
 }

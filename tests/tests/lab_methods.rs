@@ -16,7 +16,7 @@ use tcp_punch_tests::lab::trace::{Point, Sighting};
 fn won_by_connect<'p>(game: &Game, played: &'p Played, step: &str) -> Stream<'p> {
     let context = format!("{game}: {:?}\n{}", played.failure, played.trace);
     assert_eq!(played.failure, None, "{context}");
-    assert_eq!(played.plan(), Some(vec![step.to_owned()]), "{context}");
+    assert_eq!(played.plan(), [step], "{context}");
     let strategy = step.split(',').next().map(str::to_owned);
     assert_eq!(played.won_by(), strategy, "{context}");
     let stream = played.stream();

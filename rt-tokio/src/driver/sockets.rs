@@ -85,8 +85,17 @@ pub(super) struct Sockets {
     known: VecDeque<Happening>,
     /// Connections that are being closed in order.
     closing: JoinSet<()>,
-    /// Dials that hear nothing, and when each may again; the earliest first.
-    deaf: VecDeque<(SocketId, Pin<Box<Sleep>>)>,
+    /// Dials that hear nothing; who may again first comes first.
+    deaf: VecDeque<Deaf>,
+}
+
+#[derive(Debug)]
+struct Deaf {
+    id: SocketId,
+    until: Pin<Box<Sleep>>,
+    /// Its first sequence number, where that was asked for: whoever is told it
+    /// answers at once, and that must be heard.
+    number: Option<u32>,
 }
 
 impl Sockets {
@@ -136,7 +145,11 @@ impl Sockets {
                     raw.dialled(id, local.into(), remote);
                 }
                 if matches!(hops, Hops::Short(_)) && remote.family() == Family::V6 {
-                    self.deaf.push_back((id, Box::pin(sleep(DEAFNESS))));
+                    self.deaf.push_back(Deaf {
+                        id,
+                        until: Box::pin(sleep(DEAFNESS)),
+                        number: None,
+                    });
                 }
                 self.insert(id, stream, hops, false);
             }
@@ -207,12 +220,15 @@ impl Sockets {
     /// socket; none, and the task will be woken when something does.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> VecDeque<Happening> {
         let mut happened = std::mem::take(&mut self.known);
-        self.poll_deaf(cx);
         if let Some(raw) = &mut self.raw {
             while let Poll::Ready((id, number)) = raw.poll(cx) {
-                happened.push_back(Happening::Sequence { id, number });
+                match self.deaf.iter_mut().find(|deaf| deaf.id == id) {
+                    Some(deaf) => deaf.number = Some(number),
+                    None => happened.push_back(Happening::Sequence { id, number }),
+                }
             }
         }
+        self.poll_deaf(cx, &mut happened);
         self.poll_slots(cx, &mut happened);
         self.listeners.poll(cx, &mut happened);
         happened
@@ -248,13 +264,15 @@ impl Sockets {
         }
     }
 
-    fn poll_deaf(&mut self, cx: &mut Context<'_>) {
-        while let Some((id, pause)) = self.deaf.front_mut() {
-            if pause.as_mut().poll(cx).is_pending() {
+    fn poll_deaf(&mut self, cx: &mut Context<'_>, happened: &mut VecDeque<Happening>) {
+        while let Some(Deaf { id, until, number }) = self.deaf.front_mut() {
+            if until.as_mut().poll(cx).is_pending() {
                 return;
             }
-            if let Some(slot) = self.slots.get(id) {
+            let id = *id;
+            if let Some(slot) = self.slots.get(&id) {
                 socket::hear_again(slot.conn.stream(), Family::V6);
+                happened.extend(number.map(|number| Happening::Sequence { id, number }));
             }
             self.deaf.pop_front();
         }

@@ -80,6 +80,35 @@ async fn a_short_dial_outlives_what_its_first_syn_met() {
     }
 }
 
+#[cfg(feature = "raw")]
+#[tokio::test]
+async fn the_number_of_a_dial_is_told_when_it_can_hear_the_answer() {
+    let Some(net) = Net::new() else { return };
+    for far in [end(FAR, OPEN), end(FAR_V6, OPEN)] {
+        let mut dialler = Dialler::new();
+        let id = dialler.ids.new_socket_id();
+        let mut dialler = net.near.run(move || {
+            dialler.sockets = Sockets::new(Some(Raw::open().unwrap()));
+            dialler.sockets.watch(id);
+            let any = Endpoint::unspecified(far.family(), 0);
+            dialler.sockets.dial(id, any, far, Hops::Short(1));
+            dialler
+        });
+        let begun = Instant::now();
+        let happening = dialler.next().await;
+        assert!(
+            matches!(happening, Happening::Sequence { id: whose, .. } if whose == id),
+            "{far}: {happening:?}"
+        );
+        let is_deaf_first = far.family() == Family::V6;
+        assert!(
+            !is_deaf_first || begun.elapsed() >= Duration::from_millis(49),
+            "{far}: {:?}",
+            begun.elapsed()
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_traced_dial_tells_the_router_where_it_expired() {
     let Some(net) = Net::new() else { return };

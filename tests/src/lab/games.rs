@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::OnceLock;
 use std::thread;
+use std::time::Duration;
 
 use super::cases::usual_conditions;
 use super::means::Means;
@@ -93,13 +94,20 @@ impl Game {
         self
     }
 
-    fn play(&self) -> io::Result<Played> {
+    /// Expected to be lost: the first step of a plan has come to its end by then, and SYNs were repeated twice.
+    #[must_use]
+    pub fn hopeless(mut self) -> Self {
+        self.terms.patience = Some(Duration::from_secs(5));
+        self
+    }
+
+    fn play(&self, program: &Program) -> io::Result<Played> {
         let plan = Plan {
             layout: self.layout.clone(),
             family: Family::V4,
             conditions: usual_conditions(),
         };
-        Played::play(&plan, self.terms.clone(), program()?)
+        Played::play(&plan, self.terms.clone(), program)
     }
 }
 
@@ -110,13 +118,11 @@ impl Game {
 /// When a game cannot be played and has to be.
 #[must_use]
 pub fn play(games: &[Game]) -> Vec<(&Game, Played)> {
-    // Before the program is built for nothing.
-    if let Err(error) = rights::check(Means::here()) {
-        skip("all", &error);
+    let Some(program) = program() else {
         return Vec::new();
-    }
+    };
     let run = |game: &Game| {
-        game.play()
+        game.play(program)
             .map_err(|error| skip(&game.to_string(), &error))
             .ok()
     };
@@ -142,19 +148,32 @@ pub fn play(games: &[Game]) -> Vec<(&Game, Played)> {
         .collect()
 }
 
-fn skip(what: &str, error: &io::Error) {
+/// Says that something is not run here, or fails where it must be.
+///
+/// # Panics
+/// With `LAB=require` in the environment.
+pub fn skip(what: &str, error: &io::Error) {
     let required = std::env::var_os("LAB").is_some_and(|lab| lab == "require");
     assert!(!required, "{what}: {error}");
     eprintln!("skipped: {what}: {error}");
 }
 
-/// The program, built once for all tests of a process.
-fn program() -> io::Result<&'static Program> {
+/// The program, built once for all tests of a process; `None`, with a word, where the lab cannot run.
+///
+/// # Panics
+/// When it has to run.
+#[must_use]
+pub fn program() -> Option<&'static Program> {
     static BUILT: OnceLock<Result<Program, String>> = OnceLock::new();
-    BUILT
-        .get_or_init(|| Program::build().map_err(|error| error.to_string()))
-        .as_ref()
-        .map_err(|error| io::Error::other(error.clone()))
+    // In this order, so that nothing is built in vain.
+    let build = || {
+        let built = rights::check(Means::here()).and_then(|()| Program::build());
+        built.map_err(|error| error.to_string())
+    };
+    let built = BUILT.get_or_init(build).as_ref();
+    built
+        .map_err(|error| skip("everything", &io::Error::other(error.clone())))
+        .ok()
 }
 
 fn kinds(names: &str) -> Vec<NatKind> {

@@ -28,7 +28,7 @@ Examples:
   cargo lab suite --filter loss                 the cases that must be won, those with `loss` in their name
   cargo lab bench --json                        times against the floor that the delays allow
   cargo lab --nat-a box:hold --nat-b kernel:rst a NAT that runs in the lab's process, and one of the kernel
-  cargo lab agree --sessions 3                  do the boxes come to the same as the kernel's NATs?
+  cargo lab agree                               do the boxes come to the same as the kernel's NATs? (ten minutes)
   cargo lab bytes                               100 MiB each way at once, beside plain TCP
   cargo lab trouble --filter server             refusals, dead servers, strangers; those with `server` in their name
   cargo lab compare                             the kept results once more: what got worse?
@@ -71,8 +71,9 @@ pub(crate) enum Command {
     Suite(Many),
     /// Measure the times from the request against the floor that the delays allow.
     Bench(Many),
-    /// Run the same sessions over the kernel's NATs and over boxes, which must come to the same.
-    Agree(Many),
+    /// Run the same sessions over the kernel's NATs and over boxes, which must come to the same; freely, and with each
+    /// strategy by itself.
+    Agree(Agreements),
     /// Carry many bytes each way at once, and compare the speed with plain TCP.
     Bytes(Bytes),
     /// Check that refusals, dead servers, strangers and crowds end as they must.
@@ -117,6 +118,26 @@ pub(crate) struct Bytes {
     /// Round trip between A and B, in milliseconds.
     #[arg(long, value_name = "MS", default_value = "80", value_parser = milliseconds)]
     pub(crate) path_rtt: Duration,
+}
+
+/// Options for agreeing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Agreements {
+    /// Sessions in each network.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) sessions: usize,
+
+    /// Only networks with this in their name, such as `low-ttl: ` for all of a strategy.
+    #[arg(long, default_value = "")]
+    pub(crate) filter: String,
+
+    /// Networks at a time, each of both makes.
+    #[arg(long, default_value_t = 6)]
+    pub(crate) at_once: usize,
+
+    /// Write the table to a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// Options for many cases.
