@@ -6,7 +6,6 @@ use super::cases::{Case, usual_conditions};
 use super::figures::Outcome;
 use super::nat::{KINDS, NatKind};
 use super::network::Plan;
-use super::pair::Terms;
 use super::program::Program;
 use super::topology::{Family, Layout};
 
@@ -39,15 +38,13 @@ impl Twin {
         };
         let case = |layout: Layout| {
             let ip = if family == Family::V6 { ", IPv6" } else { "" };
-            Case {
-                name: format!("{layout}{ip}"),
-                plan: Plan {
-                    layout,
-                    family,
-                    conditions: usual_conditions(),
-                },
-                terms: Terms::default(),
-            }
+            let name = format!("{layout}{ip}");
+            let plan = Plan {
+                layout,
+                family,
+                conditions: usual_conditions(),
+            };
+            Case::of(&name, plan)
         };
         Some(Self {
             kernel: case(layout),

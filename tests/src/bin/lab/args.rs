@@ -210,6 +210,14 @@ pub(crate) struct OnePair {
     #[arg(long, value_name = "NAME")]
     strategy: Option<String>,
 
+    /// Keep the requester registered too, so that both know their NATs before the first session.
+    #[arg(long)]
+    standing: bool,
+
+    /// Allow birthday at both sides, for NATs whose outer ports are random.
+    #[arg(long)]
+    birthday: bool,
+
     /// What the punched stream carries: records (encrypted) or bare.
     #[arg(long, value_name = "KIND")]
     stream: Option<String>,
@@ -326,6 +334,11 @@ impl OnePair {
             consent,
             strategy: self.strategy.clone(),
             stream: self.stream.clone(),
+            standing: self.standing,
+            more: [(); 2].map(|()| {
+                let asked = self.birthday.then(|| "--birthday".to_owned());
+                asked.into_iter().collect()
+            }),
         }
     }
 }
