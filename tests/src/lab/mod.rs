@@ -36,6 +36,7 @@ pub mod interrupt;
 pub mod ladder;
 pub mod line;
 pub mod load;
+pub mod matrix;
 pub mod means;
 pub mod nat;
 mod netlink;
