@@ -61,15 +61,13 @@ impl Twin {
         };
         let case = |layout: Layout| {
             let ip = if family == Family::V6 { ", IPv6" } else { "" };
-            Case {
-                name: format!("{layout}{ip}"),
-                plan: Plan {
-                    layout,
-                    family,
-                    conditions: usual_conditions(),
-                },
-                terms: Terms::default(),
-            }
+            let name = format!("{layout}{ip}");
+            let plan = Plan {
+                layout,
+                family,
+                conditions: usual_conditions(),
+            };
+            Case::of(&name, plan)
         };
         Some(Self {
             kernel: case(layout),

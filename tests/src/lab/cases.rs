@@ -1,5 +1,7 @@
 //! The cases that a session must win, and running them.
 
+mod hard;
+
 use std::io;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use super::figures::Outcome;
 use super::floor::floor;
 use super::nat::NatKind;
 use super::network::{Network, Plan};
+use super::others::Others;
 use super::pair::{Consent, Pair, Terms};
 use super::program::Program;
 use super::stage::Stage;
@@ -24,6 +27,10 @@ pub struct Case {
     pub plan: Plan,
     /// The peers.
     pub terms: Terms,
+    /// How many connections a second others open behind the requester's and behind the responder's NAT.
+    pub others: [f64; 2],
+    /// Whether chance decides, so that not every session must be won.
+    pub by_chance: bool,
 }
 
 impl Case {
@@ -34,10 +41,17 @@ impl Case {
             family: Family::V4,
             conditions: usual_conditions(),
         };
+        Self::of(name, plan)
+    }
+
+    /// Asking first, in a network.
+    pub(super) fn of(name: &str, plan: Plan) -> Self {
         Self {
             name: name.to_owned(),
             plan,
             terms: Terms::default(),
+            others: [0.0; 2],
+            by_chance: false,
         }
     }
 
@@ -61,16 +75,27 @@ impl Case {
     /// # Errors
     /// When the network or the listener does not come up; a session that fails is part of the outcome.
     pub fn run(&self, program: &Program, sessions: usize) -> io::Result<Outcome> {
-        let stage = Stage::new(Network::build(&self.plan)?, program)?;
+        let mut network = Network::build(&self.plan)?;
+        let sides = ["nat-a", "nat-b"].into_iter().zip(self.others).zip(0..);
+        let _others: Vec<Others> = sides
+            .filter(|((_, rate), _)| *rate > 0.0)
+            .map(|((nat, rate), side)| {
+                let seed = self.plan.conditions.seed * 2 + side;
+                Others::start(&mut network, nat, rate, seed)
+            })
+            .collect::<io::Result<_>>()?;
+        let stage = Stage::new(network, program)?;
         let mut pair = Pair::start(stage, self.terms.clone())?;
         let sessions: Vec<_> = (0..sessions)
             .map(|_| pair.session().map(|(session, _)| session))
             .collect::<io::Result<_>>()?;
-        Ok(Outcome::of(
-            &self.name,
-            &sessions,
-            floor(&self.plan, self.terms.consent),
-        ))
+        let floor = floor(&self.plan, self.terms.consent);
+        let outcome = Outcome::of(&self.name, &sessions, floor);
+        Ok(if self.by_chance {
+            outcome.by_chance(&sessions)
+        } else {
+            outcome
+        })
     }
 }
 
@@ -173,6 +198,8 @@ pub fn suite() -> Vec<Case> {
             }),
         );
     }
+    cases.extend(hard::hardest());
+    cases.extend(hard::by_chance());
     cases
 }
 

@@ -17,13 +17,17 @@ pub fn worse(before: &Results, now: &Results) -> Vec<String> {
 
 fn worse_case(old: &Outcome, new: &Outcome) -> Vec<String> {
     let mut found = Vec::new();
-    if new.won < new.sessions {
+    if !new.is_enough() {
         found.push(format!(
             "{}: {} of {} sessions lost",
             new.case,
             new.sessions - new.won,
             new.sessions
         ));
+    }
+    if new.chance.is_some() {
+        // So are the times.
+        return found;
     }
     for ((name, before), (_, now)) in old.figures().into_iter().zip(new.figures()) {
         match (before, now) {
@@ -65,6 +69,7 @@ mod tests {
             verified_a: None,
             verified_b: None,
             most_syns: 1,
+            chance: None,
         };
         Results {
             command: "cargo lab bench".to_owned(),

@@ -14,10 +14,11 @@
 //!   what, and [`network`] builds it. A NAT may also be a box of [`crate::natbox`] in this process;
 //!   [`agree`] holds the two makes against each other. [`mod@line`] brings packets here, [`means`] knows what there is.
 //! - [`program`], [`procs`], [`events`]: the binary, running it, what it says. [`stage`] knows who has which key,
-//!   [`pair`] runs sessions between the two peers.
+//!   [`pair`] runs sessions between the two peers, of which the requester may stay as well.
 //! - [`trace`] tells which packets were seen where; [`tap`] and [`ladder`] show a session; [`floor`] and [`figures`] judge its times.
 //! - [`played`] is one session with all its packets, between peers who know their NATs; [`games`] plays many.
-//! - [`others`] keeps the NATs busy. [`cases`], [`bytes`], [`trouble`], [`compare`]: what is run in it.
+//! - [`others`] keeps the NATs busy, and [`mod@load`] counts what that and a punch come to. [`cases`], [`matrix`],
+//!   [`bytes`], [`trouble`], [`compare`]: what is run in it.
 //!
 //! Nothing of a run is left over: see [`netns`] and [`interrupt`].
 
@@ -36,6 +37,8 @@ mod icmp;
 pub mod interrupt;
 pub mod ladder;
 pub mod line;
+pub mod load;
+pub mod matrix;
 pub mod means;
 pub mod nat;
 mod netlink;
@@ -53,6 +56,7 @@ pub mod scratch;
 pub mod service;
 pub mod setup;
 pub mod stage;
+mod standing;
 mod sys;
 pub mod table;
 pub mod tap;

@@ -3,18 +3,23 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use tcp_punch_proto::noise::Role;
+
 use super::events::{Event, Log};
+use super::load::{self, Load};
 use super::procs::Running;
 use super::service::{ANSWER, GREETING, Service};
 use super::stage::{Server, Stage};
-use super::topology::sink;
-use super::wan::{Crossing, Fate, Site};
+use super::standing::{self, Standing};
+use super::wan::Crossing;
 
 /// What the requester says.
 pub const HELLO: &[u8] = b"hello from A\n";
 
 /// More than the punch deadline (15 s) and registering on a bad path together.
-const SESSION: Duration = Duration::from_secs(40);
+pub(super) const SESSION: Duration = Duration::from_secs(40);
+/// What the one side has said, the other says a few round trips later.
+const SAID: Duration = Duration::from_secs(10);
 /// A first registration may lose some SYNs.
 const REGISTER: Duration = Duration::from_secs(20);
 
@@ -56,6 +61,11 @@ pub struct Terms {
     pub spoof: bool,
     /// How long the requester tries, in whole seconds, where that is not left to it.
     pub patience: Option<Duration>,
+    /// Whether the requester stays registered too, so that both know their NATs before the first session; else it is
+    /// started for each session, and what it has not found out by then is planned for as the worse case.
+    pub standing: bool,
+    /// Further arguments of the requester and of the responder.
+    pub more: [Vec<String>; 2],
 }
 
 /// What came of one session.
@@ -71,6 +81,8 @@ pub struct Session {
     pub strategy: Option<String>,
     /// SYNs that the requester's and the responder's site sent towards the other.
     pub syns: [usize; 2],
+    /// What that was for the NATs.
+    pub loads: [Load; 2],
 }
 
 /// The milestones at one end.
@@ -85,6 +97,7 @@ pub struct Times {
 /// The running pair.
 #[derive(Debug)]
 pub struct Pair {
+    standing: Option<Standing>,
     pub(super) listener: Running,
     // Ends after the listener, which would lose its link otherwise.
     pub(super) server: Server,
@@ -120,11 +133,22 @@ impl Pair {
             "--forward",
             forward.as_str(),
         ];
-        let common = terms.responder();
+        let common = terms.common(Role::Responder);
         arguments.extend(common.iter().map(String::as_str));
         let listener = stage.listen(&server.address, &arguments)?;
         registered(&listener)?;
+        let standing = match terms.standing {
+            true => {
+                let common = terms.common(Role::Requester);
+                let common: Vec<&str> = common.iter().map(String::as_str).collect();
+                let standing = Standing::start(&stage, &server.address, &common)?;
+                standing::learnt(&listener)?;
+                Some(standing)
+            }
+            false => None,
+        };
         Ok(Self {
+            standing,
             listener,
             server,
             _service: service,
@@ -152,19 +176,29 @@ impl Pair {
     pub fn session(&mut self) -> io::Result<(Session, Story)> {
         let before = self.listener.log().len();
         self.stage.network.wan().capture().start();
-        let common = self.terms.requester();
-        let arguments: Vec<&str> = common.iter().map(String::as_str).collect();
-        let mut connector = self.stage.connect(&self.server.address, &arguments)?;
-        let failure = self.play(&mut connector, before).err();
+        let (failure, a) = match &self.standing {
+            Some(standing) => standing.session(|| self.responder_has(before, "verified")),
+            None => {
+                let common = self.terms.requester();
+                let arguments: Vec<&str> = common.iter().map(String::as_str).collect();
+                let mut connector = self.stage.connect(&self.server.address, &arguments)?;
+                let failure = self.play(&mut connector, before).err();
+                let log = connector.log();
+                (failure, timed(log, log.since(0)))
+            }
+        };
+        let failure = failure.or_else(|| self.responder_has(before, "closed").err());
         let mut crossings = self.stage.network.wan().capture().take();
-        crossings.retain(|crossing| !of_others(crossing));
+        let loads = load::of(&crossings);
+        crossings.retain(|crossing| !load::is_of_others(crossing));
         let mut session = Session {
             failure,
-            syns: syns(&crossings),
+            syns: loads.map(|load| load.syns),
+            loads,
             ..Session::default()
         };
         let story = Story {
-            a: timed(connector.log(), connector.log().since(0)),
+            a,
             b: timed(self.listener.log(), self.listener.log().since(before)),
             crossings,
         };
@@ -186,28 +220,23 @@ impl Pair {
         Ok((session, story))
     }
 
-    /// The session itself; the error is the reason of its failure.
+    /// The session itself but for its end at the responder; the error is the reason of its failure.
     fn play(&self, connector: &mut Running, before: usize) -> Result<(), String> {
         let deadline = Instant::now() + SESSION;
         greet(connector, deadline)?;
-        if self
-            .listener
-            .log()
-            .wait(before, &["verified"], deadline)
-            .is_none()
-        {
-            return Err("the responder did not say that the stream is verified".to_owned());
+        self.responder_has(before, "verified")?;
+        finish(connector, deadline)
+    }
+
+    /// Waits until the responder says that the stream is verified, or closed.
+    fn responder_has(&self, before: usize, what: &str) -> Result<(), String> {
+        let deadline = Instant::now() + SAID;
+        match self.listener.log().wait(before, &[what], deadline) {
+            Some(_) => Ok(()),
+            None => Err(format!(
+                "the responder did not say that the stream is {what}"
+            )),
         }
-        finish(connector, deadline)?;
-        if self
-            .listener
-            .log()
-            .wait(before, &["closed"], deadline)
-            .is_none()
-        {
-            return Err("the responder did not say that the stream is closed".to_owned());
-        }
-        Ok(())
     }
 }
 
@@ -228,13 +257,6 @@ impl Story {
     pub fn requested(&self) -> Option<Instant> {
         first(&self.a, "requested").map(|(at, _)| *at)
     }
-}
-
-/// Whether it belongs to what other hosts behind the NATs do meanwhile.
-fn of_others(crossing: &Crossing) -> bool {
-    let Crossing { packet, .. } = crossing;
-    let is_sink = |address| address == sink().v4 || address == sink().v6;
-    is_sink(packet.source) || is_sink(packet.destination)
 }
 
 fn first<'e>(events: &'e [(Instant, Event)], name: &str) -> Option<&'e (Instant, Event)> {
@@ -318,21 +340,18 @@ pub fn failure(peer: &Running, event: Option<&Event>) -> String {
 }
 
 impl Terms {
-    /// The arguments of `connect`.
+    /// The arguments of a `connect` that is started for one session.
     pub(super) fn requester(&self) -> Vec<String> {
-        let mut arguments = self.common(self.hops[0]);
+        let mut arguments = self.common(Role::Requester);
         if let Some(patience) = self.patience {
             arguments.extend(["--timeout".to_owned(), patience.as_secs().to_string()]);
         }
         arguments
     }
 
-    /// Those of `listen` that `connect` may have as well.
-    fn responder(&self) -> Vec<String> {
-        self.common(self.hops[1])
-    }
-
-    fn common(&self, hops: Option<u8>) -> Vec<String> {
+    /// The arguments that `listen` and `connect` have in common, of one of them.
+    fn common(&self, role: Role) -> Vec<String> {
+        let hops = self.hops[role as usize];
         let mut arguments = Vec::new();
         let hops = hops.map(|hops| hops.to_string());
         for (name, value) in [
@@ -347,6 +366,7 @@ impl Terms {
         if self.raw {
             arguments.push("--raw".to_owned());
         }
+        arguments.extend(self.more[role as usize].iter().cloned());
         arguments
     }
 }
@@ -356,21 +376,4 @@ pub(super) fn timed(log: &Log, events: Vec<Event>) -> Vec<(Instant, Event)> {
         .into_iter()
         .map(|event| (log.time(&event), event))
         .collect()
-}
-
-/// First SYNs and repeated ones between the peers' sites, whether or not they arrived.
-fn syns(crossings: &[Crossing]) -> [usize; 2] {
-    let count = |from: Site| {
-        let is_syn = |crossing: &&Crossing| {
-            crossing.from == from
-                && crossing.to.is_some_and(|to| to != Site::S)
-                && crossing.fate != Fate::NoRoute
-                && crossing
-                    .packet
-                    .tcp()
-                    .is_some_and(|(_, _, segment)| segment.flags.syn() && !segment.flags.ack())
-        };
-        crossings.iter().filter(is_syn).count()
-    };
-    [count(Site::A), count(Site::B)]
 }

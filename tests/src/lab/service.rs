@@ -1,10 +1,12 @@
 //! A small TCP service on a host, for `listen --forward` to carry connections to.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+
+use socket2::SockRef;
 
 use super::netns::Namespace;
 
@@ -18,7 +20,7 @@ pub const ANSWER: &[u8] = b"B heard you\n";
 #[derive(Debug)]
 pub struct Service {
     address: SocketAddr,
-    namespace: Arc<Namespace>,
+    listener: TcpListener,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -45,14 +47,16 @@ impl Service {
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let waiting = listener.try_clone()?;
         // Its sockets stay in the namespace they were made in, wherever the thread is.
         let thread = thread::Builder::new()
             .name("service".to_owned())
             .spawn(move || {
-                for stream in listener.incoming().flatten() {
+                for stream in waiting.incoming() {
                     if stopped.load(Ordering::Relaxed) {
                         return;
                     }
+                    let Ok(stream) = stream else { continue };
                     let handler = handler.clone();
                     // A connection that breaks is noticed at its other end, where the session is judged.
                     thread::spawn(move || drop(handler(stream)));
@@ -60,7 +64,7 @@ impl Service {
             })?;
         Ok(Self {
             address,
-            namespace: Arc::clone(namespace),
+            listener,
             stop,
             thread: Some(thread),
         })
@@ -76,10 +80,9 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // One more connection wakes the thread, which then looks.
-        let address = self.address;
-        self.namespace
-            .run(move || drop(TcpStream::connect(address)));
+        // Wakes the thread, which then looks, also where the address is gone with its device. It fails only where
+        // nothing waits any more.
+        let _ = SockRef::from(&self.listener).shutdown(Shutdown::Both);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -14,6 +14,7 @@ use tcp_punch_tests::lab::pair::{Consent, Terms};
 use tcp_punch_tests::lab::topology::{Family, Layout};
 use tcp_punch_tests::lab::wan::{Conditions, Site};
 
+use crate::matrix::Matrix;
 use crate::words::{Levels, kinds, levels, milliseconds, one_way, percent, rate};
 
 const EXAMPLES: &str = "\
@@ -26,6 +27,8 @@ Examples:
   cargo lab --rtt 200 --loss 5 --sessions 20    a longer, lossy path, many sessions
   cargo lab --owd A-B=20 --owd B-A=100          a path that differs by direction
   cargo lab suite --filter loss                 the cases that must be won, those with `loss` in their name
+  cargo lab matrix --sessions 5                 every kind of NAT against every other, as a table
+  cargo lab matrix --rows rst --columns icmp    one cell of it
   cargo lab bench --json                        times against the floor that the delays allow
   cargo lab --nat-a box:hold --nat-b kernel:rst a NAT that runs in the lab's process, and one of the kernel
   cargo lab agree                               do the boxes come to the same as the kernel's NATs? (ten minutes)
@@ -71,6 +74,8 @@ pub(crate) enum Command {
     Suite(Many),
     /// Measure the times from the request against the floor that the delays allow.
     Bench(Many),
+    /// Run every kind of NAT against every other, and hold what wins against what can.
+    Matrix(Matrix),
     /// Run the same sessions over the kernel's NATs and over boxes, which must come to the same; freely, and with each
     /// strategy by itself.
     Agree(Agreements),
@@ -231,6 +236,14 @@ pub(crate) struct OnePair {
     #[arg(long, value_name = "NAME")]
     strategy: Option<String>,
 
+    /// Keep the requester registered too, so that both know their NATs before the first session.
+    #[arg(long)]
+    standing: bool,
+
+    /// Allow birthday at both sides, for NATs whose outer ports are random.
+    #[arg(long)]
+    birthday: bool,
+
     /// What the punched stream carries: records (encrypted) or bare.
     #[arg(long, value_name = "KIND")]
     stream: Option<String>,
@@ -363,6 +376,11 @@ impl OnePair {
             hops: [self.peer_hops; 2],
             spoof: self.spoof,
             patience: None,
+            standing: self.standing,
+            more: [(); 2].map(|()| {
+                let asked = self.birthday.then(|| "--birthday".to_owned());
+                asked.into_iter().collect()
+            }),
         }
     }
 }

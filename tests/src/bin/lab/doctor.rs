@@ -40,10 +40,10 @@ pub(crate) fn run(args: &Args, program: &Program) -> io::Result<bool> {
         wrong += usize::from(!right);
         let text = |field: &str| {
             let value = &report[field];
-            match value {
-                Value::Null => "not tested".to_owned(),
-                Value::String(text) => text.clone(),
-                value => value.to_string(),
+            match value.as_str() {
+                Some(text) => text.to_owned(),
+                None if value.is_null() => "not tested".to_owned(),
+                None => value.to_string(),
             }
         };
         let mark = if right { "ok" } else { "WRONG" };

@@ -18,6 +18,8 @@ mod doctor;
 #[cfg(target_os = "linux")]
 mod many;
 #[cfg(target_os = "linux")]
+mod matrix;
+#[cfg(target_os = "linux")]
 mod one;
 #[cfg(target_os = "linux")]
 mod prepare;
@@ -36,6 +38,7 @@ fn main() -> std::process::ExitCode {
     let done = match &args.command {
         None => one::run(&args, &program),
         Some(args::Command::Suite(more)) => many::suite(&args, more, &program),
+        Some(args::Command::Matrix(more)) => matrix::run(&args, more, &program),
         Some(args::Command::Agree(more)) => agree::run(&args, more, &program),
         Some(args::Command::Bytes(more)) => bytes::run(&args, more, &program),
         Some(args::Command::Trouble(more)) => trouble::run(&args, more, &program),

@@ -35,6 +35,7 @@ pub(crate) fn suite(args: &Args, more: &Many, program: &Program) -> io::Result<b
         }
         print!("{table}");
         print_failures(&outcomes);
+        print_efforts(&outcomes);
     }
     Ok(all_won(&outcomes))
 }
@@ -140,8 +141,27 @@ fn print_failures(outcomes: &[Outcome]) {
     println!("{won} of {all} sessions won");
 }
 
+/// What was sent where chance decides.
+fn print_efforts(outcomes: &[Outcome]) {
+    for outcome in outcomes {
+        let efforts = outcome.chance.iter().flatten();
+        for (side, effort) in ["A", "B"].into_iter().zip(efforts) {
+            let mut text = format!(
+                "{}: {side} sent at most {} SYNs from {} sockets, {} in a second",
+                outcome.case, effort.most_syns, effort.most_sockets, effort.most_in_a_second
+            );
+            if let Some(ahead) = effort.ahead_ms.filter(|_| effort.others_ahead > 0.0) {
+                text += &format!(
+                    "; others opened {:.1} connections on average in the {ahead:.0} ms from its last SYN to the \
+                     server to its first to the other side",
+                    effort.others_ahead
+                );
+            }
+            println!("{text}");
+        }
+    }
+}
+
 fn all_won(outcomes: &[Outcome]) -> bool {
-    outcomes
-        .iter()
-        .all(|outcome| outcome.won == outcome.sessions)
+    outcomes.iter().all(Outcome::is_enough)
 }
