@@ -149,7 +149,10 @@ impl Session {
             ..told.rules
         };
         let family = own.first().map(|at| at.endpoint.family());
-        self.rounds.short = told.own.abilities.hops.zip(family);
+        // The server's word of what we can do is not taken for it.
+        let able = core.config.runtime.low_ttl;
+        let hops = told.own.abilities.hops.filter(|_| able);
+        self.rounds.short = hops.zip(family);
         self.attempts.clear();
         // Requester's port by requester's port: the first of them has the step's
         // strategy, the others what is raced beside it.
@@ -525,7 +528,8 @@ impl Session {
 
     /// A dial's first sequence number is known.
     pub(crate) fn learn_sequence(&mut self, core: &mut Core, index: usize, number: u32) {
-        let exchanged = self.attempts.get(index).is_some_and(Attempt::is_watched);
+        let watched = self.attempts.get(index).is_some_and(Attempt::is_watched);
+        let exchanged = watched && core.config.runtime.raw;
         let running = matches!(self.rounds.phase, Phase::Until(_));
         if exchanged && running && self.state() == State::Punching {
             self.rounds.answered = false;
