@@ -447,6 +447,7 @@ impl Session {
     pub(crate) fn ready_for_round(&mut self, core: &mut Core, ports: Vec<u16, MAX_SESSION_PORTS>) {
         if self.will_spray() {
             core.spray_for = Some(self.slot);
+            core.last_spray = self.slot;
         }
         self.rounds.next_ports = ports;
         self.rounds.sequence = None;
@@ -460,8 +461,11 @@ impl Session {
     }
 
     /// No fresh ports can be had: what is pending has to do.
-    pub(crate) fn no_more_rounds(&mut self) {
+    pub(crate) fn no_more_rounds(&mut self, core: &mut Core) {
         self.rounds.phase = Phase::Last;
+        if core.spray_for == Some(self.slot) {
+            core.spray_for = None;
+        }
     }
 
     /// What the server is told of the round: number, ports, sequence number, and
