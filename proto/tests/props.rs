@@ -18,7 +18,9 @@ use tcp_punch_proto::{
 };
 
 use support::Says;
-use support::bench::{Bench, Manner, Op, Sketch, op, secret, sketch};
+use support::bench::ops::op;
+use support::bench::server::sketch;
+use support::bench::{Bench, Manner, Op, QUIET, Sketch, secret};
 use support::client::{Client, Happens};
 use support::pipes::{Habits, How, Pipes, Tampering};
 
@@ -131,7 +133,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(250))]
+    #![proptest_config(cases(600))]
 
     #[test]
     fn a_small_peer_keeps_the_contract_whatever_happens(
@@ -580,26 +582,6 @@ fn a_listener_that_never_came_does_not_end_a_later_attempt() {
         }
     }
 }
-
-const QUIET: Manner = Manner {
-    seed: 2,
-    at_once: true,
-    assists: 2,
-    short_link: false,
-    near: false,
-    lively: true,
-    birthday: false,
-    runtime: Runtime {
-        low_ttl: false,
-        trace: false,
-        raw: false,
-        dials: 64,
-    },
-    says: Says {
-        decision: Decision::Allow,
-        in_advance: true,
-    },
-};
 
 #[test]
 fn a_server_cannot_send_assist_links_just_anywhere() {

@@ -1,8 +1,8 @@
 //! One peer machine on the bench: a runtime that keeps the contract and a
 //! server that says anything at all.
 
-mod ops;
-mod server;
+pub(crate) mod ops;
+pub(crate) mod server;
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use tcp_punch_proto::wire::{
     ToServer, client_prologue,
 };
 use tcp_punch_proto::{
-    Access, Config, Endpoint, Failure, Input, Instant, LinkHandle, ListenerId, Output, Peer,
-    Runtime, SessionId, SocketId, Strategies,
+    Access, Config, Decision, Endpoint, Failure, Input, Instant, LinkHandle, ListenerId, Output,
+    Peer, Runtime, SessionId, SocketId, Strategies,
 };
 
-pub(crate) use ops::{Op, op};
-pub(crate) use server::{Sketch, sketch};
+pub(crate) use ops::Op;
+pub(crate) use server::Sketch;
 
 use super::Says;
 use super::watch::{Phase, Watch};
@@ -41,6 +41,27 @@ pub(crate) struct Manner {
     pub(crate) says: Says,
 }
 
+/// The server can be relied on, and everybody is let in.
+pub(crate) const QUIET: Manner = Manner {
+    seed: 2,
+    at_once: true,
+    assists: 2,
+    short_link: false,
+    near: false,
+    lively: true,
+    birthday: false,
+    runtime: Runtime {
+        low_ttl: false,
+        trace: false,
+        raw: false,
+        dials: 64,
+    },
+    says: Says {
+        decision: Decision::Allow,
+        in_advance: true,
+    },
+};
+
 pub(crate) struct Bench<const S: usize, const P: usize> {
     pub(crate) peer: Peer<Says, S, P>,
     pub(crate) watch: Watch,
@@ -57,6 +78,8 @@ pub(crate) struct Bench<const S: usize, const P: usize> {
     next_number: u32,
     /// So many listens to come fail.
     pub(crate) listens_fail: usize,
+    /// [`live`](Self::live) lets assist links work.
+    pub(crate) serves: bool,
     /// All that were asked for.
     pub(crate) listens: usize,
     /// For which round each session is ready, and with which sequence number.
@@ -109,6 +132,7 @@ impl<const S: usize, const P: usize> Bench<S, P> {
             next_session: 0,
             next_number: 2,
             listens_fail: 0,
+            serves: true,
             listens: 0,
             readies: BTreeMap::new(),
             assists: (0..manner.assists % 4)
@@ -273,6 +297,11 @@ impl<const S: usize, const P: usize> Bench<S, P> {
         let local = Endpoint::new([192, 168, 1, 2].into(), 40_001);
         self.peer
             .handle_input(self.now, Input::Connected { id, local });
+    }
+
+    pub(crate) fn connect(&mut self, id: SocketId) {
+        self.connected(id);
+        self.drain();
     }
 
     pub(crate) fn say(&mut self, message: &ToPeer<'_>) {

@@ -11,7 +11,7 @@ use tcp_punch_proto::rendezvous::{
 };
 use tcp_punch_proto::wire::{
     Cancel, Consent, Extensions, Frame, MAX_FRAME, Moved, Ping, Ready, Refused, Register, Report,
-    Request, RoundReady, ServerHello, ToPeer, ToServer, assist_mac, client_prologue,
+    Request, RoundReady, ServerHello, Side, ToPeer, ToServer, assist_mac, client_prologue,
 };
 use tcp_punch_proto::{Endpoint, FailReason, Instant, LinkHandle, PeerId, SessionId, Strategies};
 
@@ -346,7 +346,11 @@ impl Client {
                     sequence,
                     spoof,
                     side: SideInfo {
-                        side: Sketch::cone(0).side(at.ip),
+                        side: if from < 128 {
+                            Sketch::cone(0).side(at.ip)
+                        } else {
+                            Side::default()
+                        },
                         // Behind the same NAT, with services of its network.
                         mapped_ip: (round & 1 == 0).then_some([192, 0, 2, 1].into()),
                         hosts: [[10, 0, 0, number].into()].into_iter().collect(),

@@ -56,6 +56,8 @@ struct Conn {
     tampered: [bool; 2],
     closed: bool,
     between_peers: Option<u8>,
+    /// Where its ends are, in order.
+    pair: Option<[Endpoint; 2]>,
 }
 
 struct Dial {
@@ -356,6 +358,20 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
         for index in 0..self.dials.len() {
             let dial = &self.dials[index];
             let own = Endpoint::new(Self::ip(dial.peer), dial.port);
+            let mut pair = [own, dial.remote];
+            pair.sort_unstable();
+            if self
+                .conns
+                .iter()
+                .any(|conn| !conn.closed && conn.pair == Some(pair))
+            {
+                // One connection from here to there is all that there can be.
+                let Dial { peer, id, .. } = self.dials.remove(index);
+                let failure = Failure::AddressNotAvailable;
+                self.watches[peer].sockets.insert(id, Phase::Over);
+                self.peers[peer].handle_input(self.now, Input::DialFailed { id, failure });
+                return true;
+            }
             let crossing = self.dials.iter().position(|other| {
                 let made = |dial: &Dial| {
                     let made = (dial.peer, dial.port, dial.remote);
@@ -372,7 +388,7 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
                 let (low, high) = (index.min(other), index.max(other));
                 let b = self.dials.remove(high);
                 let a = self.dials.remove(low);
-                self.join(End::Peer(a.peer, a.id), End::Peer(b.peer, b.id), Some(()));
+                self.join(End::Peer(a.peer, a.id), End::Peer(b.peer, b.id), Some(pair));
                 self.up(&a);
                 self.up(&b);
                 return true;
@@ -388,7 +404,11 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
                 let dial = self.dials.remove(index);
                 let id = self.peers[peer].new_socket_id();
                 self.watches[peer].sockets.insert(id, Phase::Up(None));
-                self.join(End::Peer(dial.peer, dial.id), End::Peer(peer, id), Some(()));
+                self.join(
+                    End::Peer(dial.peer, dial.id),
+                    End::Peer(peer, id),
+                    Some(pair),
+                );
                 self.up(&dial);
                 let local = Endpoint::new(Self::ip(peer), port);
                 self.peers[peer].handle_input(
@@ -406,8 +426,8 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
         false
     }
 
-    fn join(&mut self, a: End, b: End, between_peers: Option<()>) {
-        let between_peers = between_peers.map(|()| self.between_peers);
+    fn join(&mut self, a: End, b: End, pair: Option<[Endpoint; 2]>) {
+        let between_peers = pair.map(|_| self.between_peers);
         if between_peers.is_some() {
             self.between_peers = self.between_peers.wrapping_add(1);
         }
@@ -418,6 +438,7 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
             tampered: [false; 2],
             closed: false,
             between_peers,
+            pair,
         });
     }
 

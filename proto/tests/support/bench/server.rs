@@ -6,11 +6,11 @@ use tcp_punch_proto::noise::{Handshake, Pattern, Psk};
 use tcp_punch_proto::plan::Abilities;
 use tcp_punch_proto::wire::{Connect, Go, NoiseMessage, Notify, Observed, Side, ToPeer};
 use tcp_punch_proto::{
-    Candidate, CandidateKind, Endpoint, Mapping, PeerId, SessionId, SocketId, Strategies,
+    Candidate, CandidateKind, Endpoint, Instant, Mapping, PeerId, SessionId, SocketId, Strategies,
 };
 
 use super::super::watch::Phase;
-use super::{Bench, NONE, secret};
+use super::{Bench, NONE, Op, secret};
 
 /// Of which a [`Side`] is made.
 #[derive(Copy, Clone, Debug)]
@@ -52,6 +52,22 @@ pub(crate) fn sketch() -> impl Strategy<Value = Sketch> {
 }
 
 impl Sketch {
+    /// Another port for each destination: the last one's and so many more, or
+    /// any.
+    pub(crate) const fn symmetric(step: Option<i16>, window: u16) -> Self {
+        let (nat, step) = match step {
+            Some(step) => (4, step),
+            None => (5, 0),
+        };
+        Self {
+            nat,
+            step,
+            window,
+            port: 40_000,
+            ..Self::cone(1)
+        }
+    }
+
     pub(crate) const fn cone(candidates: u8) -> Self {
         Self {
             candidates,
@@ -280,6 +296,37 @@ impl<const S: usize, const P: usize> Bench<S, P> {
         }));
     }
 
+    /// Notifies of a session, in advance, and names it.
+    pub(crate) fn notified(&mut self, own: Sketch, other: Sketch) -> SessionId {
+        self.run(Op::Notify(true, 0, [own, other]));
+        SessionId::from_bytes([self.next_session; 16])
+    }
+
+    /// On for so long, from deadline to deadline, with a server that works.
+    pub(crate) fn live(&mut self, micros: u64) {
+        let end = Instant::from_micros(self.now.as_micros() + micros);
+        while self.now < end {
+            self.now = self.watch.next.unwrap_or(end).max(self.now).min(end);
+            self.peer.handle_timeout(self.now);
+            self.drain();
+            if self.serves {
+                self.serve_assists();
+            }
+        }
+    }
+
+    /// What is open towards the other side of a session.
+    pub(crate) fn pending(&self, session: SessionId) -> Vec<SocketId> {
+        let whose = &self.watch.dials.whose;
+        let there = |at: &Endpoint| whose.get(&at.ip) == Some(&session);
+        let open = |id: &SocketId| self.watch.sockets.get(id) == Some(&Phase::Dialling);
+        let dials = self.dialled.iter();
+        dials
+            .filter(|(id, at)| there(at) && open(id))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
     /// Brings all assist links up and observes every port.
     pub(crate) fn serve_assists(&mut self) {
         for _ in 0..6 {
@@ -299,11 +346,11 @@ impl<const S: usize, const P: usize> Bench<S, P> {
                     continue;
                 }
                 let before = self.tokens.len();
-                self.connected(id);
-                self.drain();
+                self.connect(id);
                 let assist = self.assists.iter().position(|known| *known == at);
                 for port in self.tokens.split_off(before) {
-                    self.observe(port, assist.unwrap() as u8, 1);
+                    let odd = u8::from(at.ip.is_ipv4());
+                    self.observe(port, assist.unwrap() as u8, odd);
                     self.drain();
                 }
             }
