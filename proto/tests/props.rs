@@ -14,13 +14,15 @@ use tcp_punch_proto::wire::{
 };
 use tcp_punch_proto::{
     Config, Decision, Endpoint, Event, Input, Instant, LinkFailure, LinkHandle, NoAccess, Output,
-    Peer,
+    Peer, Runtime,
 };
 
 use support::Says;
-use support::bench::{Bench, Manner, Op, op, secret};
+use support::bench::ops::op;
+use support::bench::server::sketch;
+use support::bench::{Bench, Manner, Op, QUIET, Sketch, secret};
 use support::client::{Client, Happens};
-use support::pipes::{How, Pipes, Tampering};
+use support::pipes::{Habits, How, Pipes, Tampering};
 
 /// For a longer search than every run can afford.
 fn scale() -> u32 {
@@ -48,23 +50,39 @@ fn says() -> impl Strategy<Value = Says> {
     })
 }
 
+fn runtime() -> impl Strategy<Value = Runtime> {
+    let dials = prop_oneof![Just(0), Just(8), 0u16..300, Just(1_280)];
+    (any::<(bool, bool, bool)>(), dials).prop_map(|((low_ttl, trace, raw), dials)| Runtime {
+        low_ttl,
+        trace,
+        raw,
+        dials,
+    })
+}
+
 fn manner() -> impl Strategy<Value = Manner> {
     let rarely = prop::bool::weighted(0.2);
     (
-        any::<u8>(),
-        any::<bool>(),
+        any::<(u8, bool, bool, bool)>(),
         0u8..4,
-        any::<bool>(),
         rarely,
+        prop::bool::weighted(0.8),
+        runtime(),
         says(),
     )
-        .prop_map(|(seed, at_once, assists, short_link, near, says)| Manner {
-            seed,
-            at_once,
-            assists,
-            short_link,
-            near,
-            says,
+        .prop_map(|(any, assists, near, lively, runtime, says)| {
+            let (seed, at_once, short_link, birthday) = any;
+            Manner {
+                seed,
+                at_once,
+                assists,
+                short_link,
+                near,
+                lively,
+                birthday,
+                runtime,
+                says,
+            }
         })
 }
 
@@ -74,6 +92,9 @@ fn on_the_bench<const S: usize, const P: usize>(manner: Manner, ops: Vec<Op>) ->
     let begin = [Op::Start, Op::Connected(0)];
     for op in begin.into_iter().chain(ops) {
         bench.run(op);
+    }
+    if bench.watch.next.is_some() {
+        bench.end_sessions();
     }
     bench.shut_down();
     bench.watch.trace()
@@ -112,7 +133,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(250))]
+    #![proptest_config(cases(600))]
 
     #[test]
     fn a_small_peer_keeps_the_contract_whatever_happens(
@@ -150,6 +171,9 @@ enum Act {
     Ask(bool),
     Accept(bool, u8),
     Cancel(bool, u8),
+    Live(u64),
+    Lose(bool),
+    Cut(bool),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -159,7 +183,24 @@ fn act() -> impl Strategy<Value = Act> {
         3 => any::<bool>().prop_map(Act::Ask),
         2 => any::<(bool, u8)>().prop_map(|(who, which)| Act::Accept(who, which)),
         1 => any::<(bool, u8)>().prop_map(|(who, which)| Act::Cancel(who, which)),
+        2 => (0u64..5_000_000).prop_map(Act::Live),
+        2 => any::<bool>().prop_map(Act::Lose),
+        1 => any::<bool>().prop_map(Act::Cut),
     ]
+}
+
+fn habits() -> impl Strategy<Value = Habits> {
+    let rarely = || prop::bool::weighted(0.15);
+    let bits = any::<(bool, bool)>();
+    (bits, runtime(), rarely(), rarely(), rarely()).prop_map(|(bits, runtime, by_hand, a, b)| {
+        Habits {
+            filtering: bits.0,
+            at_once: bits.1,
+            by_hand,
+            no_ports: [a, b],
+            runtime,
+        }
+    })
 }
 
 fn tampering() -> impl Strategy<Value = Tampering> {
@@ -181,10 +222,10 @@ fn tampering() -> impl Strategy<Value = Tampering> {
 fn through_pipes(
     says: [Says; 2],
     tampering: Vec<Tampering>,
-    manner: (bool, bool),
+    habits: Habits,
     acts: Vec<Act>,
 ) -> (u64, usize) {
-    let mut pipes = Pipes::<3, 8>::new(says, tampering, manner.0, manner.1);
+    let mut pipes = Pipes::<3, 8>::new(says, tampering, habits);
     let now = pipes.now;
     pipes.peers.iter_mut().for_each(|peer| peer.start(now));
     pipes.settle();
@@ -195,6 +236,9 @@ fn through_pipes(
             |all: Vec<_>, which: u8| all.get(usize::from(which).checked_rem(all.len())?).copied();
         match act {
             Act::Pass(most) => pipes.pass(most),
+            Act::Live(micros) => pipes.live(micros),
+            Act::Lose(losing) => pipes.losing = losing,
+            Act::Cut(who) => pipes.cut(usize::from(who)),
             Act::Ask(who) => {
                 let (who, other) = (usize::from(who), pipes.ids[usize::from(!who)]);
                 if let Ok(session) = pipes.peers[who].connect(now, other, &options) {
@@ -233,12 +277,12 @@ proptest! {
     fn streams_are_handed_to_the_right_two_and_to_nobody_else(
         says in [says(), says()],
         tampering in prop::collection::vec(tampering(), 0..4),
-        manner in any::<(bool, bool)>(),
+        habits in habits(),
         acts in prop::collection::vec(act(), 0..40),
     ) {
-        let (trace, _) = through_pipes(says, tampering.clone(), manner, acts.clone());
+        let (trace, _) = through_pipes(says, tampering.clone(), habits, acts.clone());
         if acts.len() < 8 {
-            prop_assert_eq!(through_pipes(says, tampering, manner, acts).0, trace);
+            prop_assert_eq!(through_pipes(says, tampering, habits, acts).0, trace);
         }
     }
 }
@@ -255,7 +299,11 @@ fn the_pipes_lead_to_streams() {
             let acts = [Act::Ask(false), Act::Ask(true), Act::Ask(false)];
             let rest = core::iter::repeat_n(Act::Pass(300_000), 10);
             let acts = acts.into_iter().chain(rest).collect();
-            let (_, verified) = through_pipes([says; 2], Vec::new(), (filtering, false), acts);
+            let habits = Habits {
+                filtering,
+                ..Habits::default()
+            };
+            let (_, verified) = through_pipes([says; 2], Vec::new(), habits, acts);
             assert_eq!(verified, 6, "{filtering} {in_advance}");
         }
     }
@@ -264,12 +312,24 @@ fn the_pipes_lead_to_streams() {
 fn event() -> impl Strategy<Value = Happens> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..60);
     let some = || any::<u8>();
+    // Few, so that both sides of a round meet.
+    let few = || 0u8..6;
+    let sequence = || prop_oneof![Just(None), Just(Some(7)), any::<u32>().prop_map(Some)];
+    let mostly = || prop::bool::weighted(0.8);
     prop_oneof![
         1 => (any::<u16>(), bytes()).prop_map(|(a, b)| Happens::Bytes(a, b)),
         1 => bytes().prop_map(Happens::Plain),
-        9 => (some(), some(), any::<bool>()).prop_map(|(a, b, c)| Happens::Say(a, b, c)),
-        9 => (some(), some(), some(), any::<bool>())
+        9 => (some(), prop_oneof![few(), some()], any::<bool>())
+            .prop_map(|(a, b, c)| Happens::Say(a, b, c)),
+        9 => (some(), prop_oneof![few(), some()], some(), any::<bool>())
             .prop_map(|(a, b, c, d)| Happens::Routed(a, b, c, d)),
+        6 => (few(), 0u8..3, any::<u16>(), sequence(), mostly())
+            .prop_map(|(a, b, c, d, e)| Happens::Ready(a, b, c, d, e)),
+        1 => (some(), some(), any::<u16>(), sequence(), mostly())
+            .prop_map(|(a, b, c, d, e)| Happens::Ready(a, b, c, d, e)),
+        6 => (few(), some(), 0u8..3, sequence(), mostly(), prop::bool::weighted(0.2))
+            .prop_map(|(a, b, c, d, e, f)| Happens::Half(a, b, c, d, e, f)),
+        2 => sketch().prop_map(Happens::Report),
         3 => (any::<bool>(), 1u16..6, 0u32..80).prop_map(|(a, b, c)| Happens::Observed(a, b, c)),
         4 => (0u32..20_000_000).prop_map(Happens::Tick),
         1 => Just(Happens::Replaced),
@@ -278,8 +338,8 @@ fn event() -> impl Strategy<Value = Happens> {
     ]
 }
 
-fn any_link(registers: bool, consents: bool, events: Vec<Happens>) -> u64 {
-    let mut client = Client::new();
+fn any_link(registers: bool, consents: bool, spoof: bool, events: Vec<Happens>) -> u64 {
+    let mut client = Client::new(spoof);
     if registers {
         client.register(consents);
     }
@@ -291,6 +351,17 @@ fn any_link(registers: bool, consents: bool, events: Vec<Happens>) -> u64 {
     client.trace.finish()
 }
 
+/// So that the property below is about something.
+#[test]
+fn a_link_tells_both_to_go_and_injects_where_they_were_seen() {
+    let mut client = Client::new(true);
+    client.register(true);
+    client.happens(Happens::Routed(0, 4, 2, false));
+    client.happens(Happens::Ready(4, 0, 0, Some(1), true));
+    client.happens(Happens::Half(4, 2, 0, Some(2), true, false));
+    assert_eq!((client.went, client.injected), (1, 2));
+}
+
 proptest! {
     #![proptest_config(cases(300))]
 
@@ -298,11 +369,12 @@ proptest! {
     fn a_link_of_the_server_bears_anything(
         registers in prop::bool::weighted(0.9),
         consents in any::<bool>(),
+        spoof in any::<bool>(),
         events in prop::collection::vec(event(), 0..60),
     ) {
-        let trace = any_link(registers, consents, events.clone());
+        let trace = any_link(registers, consents, spoof, events.clone());
         if events.len() < 6 {
-            prop_assert_eq!(trace, any_link(registers, consents, events));
+            prop_assert_eq!(trace, any_link(registers, consents, spoof, events));
         }
     }
 
@@ -511,18 +583,6 @@ fn a_listener_that_never_came_does_not_end_a_later_attempt() {
     }
 }
 
-const QUIET: Manner = Manner {
-    seed: 2,
-    at_once: true,
-    assists: 2,
-    short_link: false,
-    near: false,
-    says: Says {
-        decision: Decision::Allow,
-        in_advance: true,
-    },
-};
-
 #[test]
 fn a_server_cannot_send_assist_links_just_anywhere() {
     let mut bench = Bench::<1, 3>::new(QUIET);
@@ -536,6 +596,7 @@ fn a_server_cannot_send_assist_links_just_anywhere() {
     let wrong: Vec<_> = bench
         .dialled
         .iter()
+        .map(|(_, at)| at)
         .filter(|at| bench.assists.contains(at))
         .collect();
     assert!(wrong.is_empty(), "dialled: {wrong:?}");
@@ -549,7 +610,7 @@ fn a_responder_proves_itself_also_where_the_dial_succeeds_at_once() {
         ..QUIET
     });
     bench.run(Op::Start);
-    bench.run(Op::Notify(true, 0, 1));
+    bench.run(Op::Notify(true, 0, [Sketch::cone(0), Sketch::cone(1)]));
     bench.run(Op::Deadline);
     let [hello] = &bench.hellos[..] else {
         panic!("{:?}", bench.hellos)
@@ -570,7 +631,7 @@ fn strangers_who_prove_nothing_leave_room_for_the_other_side() {
     let mut bench = Bench::<1, 8>::new(QUIET);
     bench.run(Op::Start);
     bench.run(Op::Connected(0));
-    bench.run(Op::Notify(true, 0, 1));
+    bench.run(Op::Notify(true, 0, [Sketch::cone(0), Sketch::cone(1)]));
     for from in 0..5 {
         bench.run(Op::Accepted(0, from));
         let stranger = bench.reading().len() - 1;

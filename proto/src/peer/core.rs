@@ -44,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) spray: Option<Spray>,
     /// Whose the next one is: both sides of a session are made ready for it.
     pub(crate) spray_for: Option<Slot>,
+    /// Whose the last one was.
+    pub(crate) last_spray: Slot,
 }
 
 impl Core {
@@ -68,6 +70,7 @@ impl Core {
             hops,
             spray: None,
             spray_for: None,
+            last_spray: Slot::MAX,
         }
     }
 

@@ -355,7 +355,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             // The server does not know the session any more, which it need not
             // for the dials that are pending.
             Some(session) if reason == FailReason::Gone && session.is_between_rounds() => {
-                session.no_more_rounds();
+                session.no_more_rounds(&mut self.core);
             }
             Some(session) => session.fail(&mut self.core, reason),
             None => self.core.late = self.core.late.saturating_add(1),

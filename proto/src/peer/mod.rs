@@ -375,6 +375,12 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         if self.ports.drop_retired(&mut self.core, punching_from) {
             return true;
         }
+        // What sessions waited for and did not take is not kept after them.
+        let spares = usize::from(self.core.config.spare_ports);
+        let idle = self.sessions.iter().all(Option::is_none);
+        if idle && self.ports.drop_surplus(&mut self.core, spares) {
+            return true;
+        }
         if let Some(news) = self.ports.fire(&mut self.core, self.main.lease.as_ref()) {
             self.port_news(news);
             return true;

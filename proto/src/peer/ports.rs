@@ -80,6 +80,14 @@ pub(crate) struct Port {
     purpose: Purpose,
 }
 
+impl Port {
+    /// Whether it is ready for any session, or will be.
+    fn is_coming(&self) -> bool {
+        self.purpose == Purpose::Spare
+            && matches!(self.stage, Stage::Binding | Stage::Observing | Stage::Spare)
+    }
+}
+
 /// What a port is bound for.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -459,13 +467,23 @@ impl<const N: usize> Ports<N> {
         core.now >= self.refill_at && self.is_short(want) && self.bind(core, Purpose::Spare)
     }
 
+    /// Closes one port that is ready or on its way, if there are more than
+    /// `want`; false if there are not.
+    pub(crate) fn drop_surplus(&mut self, core: &mut Core, want: usize) -> bool {
+        let ports = self.list.iter().enumerate();
+        let mut coming = ports.filter(|(_, port)| port.is_coming());
+        match coming.nth(want).map(|(index, _)| index) {
+            Some(index) => {
+                self.drop_at(core, index);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Whether fewer than `want` ports are ready or on their way.
     fn is_short(&self, want: usize) -> bool {
-        let coming = |port: &&Port| {
-            port.purpose == Purpose::Spare
-                && matches!(port.stage, Stage::Binding | Stage::Observing | Stage::Spare)
-        };
-        self.list.iter().filter(coming).count() < want
+        self.list.iter().filter(|port| port.is_coming()).count() < want
     }
 
     /// When a refill that is wanted may begin.

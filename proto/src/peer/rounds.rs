@@ -16,7 +16,13 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
     /// Gives ports for its next round to one session that waits for them; false
     /// if none can go.
     pub(super) fn dispatch_round(&mut self) -> bool {
-        (0..self.sessions.len()).any(|index| self.prepare_round(index))
+        // Whose spray was the last comes last: they take turns.
+        let first = usize::from(self.core.last_spray).saturating_add(1);
+        let all = self.sessions.len();
+        (first..first.saturating_add(all)).any(|turn| {
+            let index = turn.checked_rem(all);
+            index.is_some_and(|index| self.prepare_round(index))
+        })
     }
 
     fn prepare_round(&mut self, index: usize) -> bool {
@@ -54,7 +60,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
         if let Some(session) = sessions.get_mut(index).and_then(Option::as_mut) {
             match ports {
                 Some(ports) => session.ready_for_round(core, ports),
-                None => session.no_more_rounds(),
+                None => session.no_more_rounds(core),
             }
         }
         true

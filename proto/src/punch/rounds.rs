@@ -149,7 +149,10 @@ impl Session {
             ..told.rules
         };
         let family = own.first().map(|at| at.endpoint.family());
-        self.rounds.short = told.own.abilities.hops.zip(family);
+        // The server's word of what we can do is not taken for it.
+        let able = core.config.runtime.low_ttl;
+        let hops = told.own.abilities.hops.filter(|_| able);
+        self.rounds.short = hops.zip(family);
         self.attempts.clear();
         // Requester's port by requester's port: the first of them has the step's
         // strategy, the others what is raced beside it.
@@ -444,6 +447,7 @@ impl Session {
     pub(crate) fn ready_for_round(&mut self, core: &mut Core, ports: Vec<u16, MAX_SESSION_PORTS>) {
         if self.will_spray() {
             core.spray_for = Some(self.slot);
+            core.last_spray = self.slot;
         }
         self.rounds.next_ports = ports;
         self.rounds.sequence = None;
@@ -457,8 +461,11 @@ impl Session {
     }
 
     /// No fresh ports can be had: what is pending has to do.
-    pub(crate) fn no_more_rounds(&mut self) {
+    pub(crate) fn no_more_rounds(&mut self, core: &mut Core) {
         self.rounds.phase = Phase::Last;
+        if core.spray_for == Some(self.slot) {
+            core.spray_for = None;
+        }
     }
 
     /// What the server is told of the round: number, ports, sequence number, and
@@ -525,7 +532,8 @@ impl Session {
 
     /// A dial's first sequence number is known.
     pub(crate) fn learn_sequence(&mut self, core: &mut Core, index: usize, number: u32) {
-        let exchanged = self.attempts.get(index).is_some_and(Attempt::is_watched);
+        let watched = self.attempts.get(index).is_some_and(Attempt::is_watched);
+        let exchanged = watched && core.config.runtime.raw;
         let running = matches!(self.rounds.phase, Phase::Until(_));
         if exchanged && running && self.state() == State::Punching {
             self.rounds.answered = false;

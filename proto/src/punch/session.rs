@@ -361,7 +361,7 @@ impl Session {
         attempt.dialled_at = now;
         self.tried.dials = self.tried.dials.saturating_add(1);
         let (local_port, remote) = (attempt.local_port, attempt.remote);
-        if attempt.is_watched() {
+        if attempt.is_watched() && core.config.runtime.raw {
             core.out.push(Action::Watch(id));
         }
         let hops = self.attempt_hops(index).into();

@@ -1,19 +1,21 @@
 //! A client that is nobody's peer machine, at one of the server's links.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash};
 use std::time::Duration;
 
 use tcp_punch_proto::noise::{Handshake, Pattern, Psk, Transport};
 use tcp_punch_proto::rendezvous::{
-    Link, LinkInput, LinkOutput, Observation, RouteMessage, Routed, ServerConfig, SideInfo,
+    Foretold, Link, LinkInput, LinkOutput, Observation, RoundHalf, RouteMessage, Routed,
+    ServerConfig, SideInfo,
 };
 use tcp_punch_proto::wire::{
-    Cancel, Consent, Extensions, Frame, MAX_FRAME, Moved, Ping, Ready, Refused, Register, Request,
-    ServerHello, Side, ToPeer, ToServer, assist_mac, client_prologue,
+    Cancel, Consent, Extensions, Frame, MAX_FRAME, Moved, Ping, Ready, Refused, Register, Report,
+    Request, RoundReady, ServerHello, Side, ToPeer, ToServer, assist_mac, client_prologue,
 };
 use tcp_punch_proto::{Endpoint, FailReason, Instant, LinkHandle, PeerId, SessionId, Strategies};
 
-use super::bench::secret;
+use super::bench::{Sketch, secret};
 
 const NONE: Extensions<'static> = Extensions::NONE;
 
@@ -25,6 +27,11 @@ pub(crate) enum Happens {
     Say(u8, u8, bool),
     Routed(u8, u8, u8, bool),
     Observed(bool, u16, u32),
+    /// Our peer is ready for a round.
+    Ready(u8, u8, u16, Option<u32>, bool),
+    /// The other side is, or its link says go.
+    Half(u8, u8, u8, Option<u32>, bool, bool),
+    Report(Sketch),
     Tick(u32),
     Replaced,
     Drain,
@@ -33,6 +40,7 @@ pub(crate) enum Happens {
 
 pub(crate) struct Client {
     config: ServerConfig,
+    spoof: bool,
     link: Link,
     now: Instant,
     transport: Option<Transport>,
@@ -42,16 +50,24 @@ pub(crate) struct Client {
     pub(crate) closed: bool,
     pub(crate) trace: DefaultHasher,
     routed: Vec<Routed>,
+    /// Who asked for what, as far as it was passed on to this link.
+    asked: BTreeMap<SessionId, BTreeSet<PeerId>>,
+    wanted: BTreeSet<SessionId>,
+    /// Where a server saw somebody.
+    mapped: BTreeSet<Endpoint>,
+    pub(crate) injected: usize,
+    pub(crate) went: usize,
     frame: Frame,
 }
 
 impl Client {
-    pub(crate) fn new() -> Self {
-        let config = ServerConfig::new(secret(0));
+    pub(crate) fn new(spoof: bool) -> Self {
+        let config = ServerConfig::new(secret(0)).spoof(spoof);
         let remote = Endpoint::new([192, 0, 2, 1].into(), 1);
         let link = Link::new(Instant::ZERO, &config, remote, 1, LinkHandle(1), [1; 32]);
         let mut client = Self {
             config,
+            spoof,
             link,
             now: Instant::ZERO,
             transport: None,
@@ -61,6 +77,11 @@ impl Client {
             closed: false,
             trace: DefaultHasher::default(),
             routed: Vec::new(),
+            asked: BTreeMap::new(),
+            wanted: BTreeSet::new(),
+            mapped: BTreeSet::from([remote]),
+            injected: 0,
+            went: 0,
             frame: [0; MAX_FRAME + 2],
         };
         client.drain();
@@ -156,6 +177,11 @@ impl Client {
                         let message = ToPeer::decode(&body[..len]).unwrap().unwrap();
                         if let ToPeer::Registered(told) = message {
                             self.assist_secret = told.assist_secret;
+                        } else if let ToPeer::Go(go) = message {
+                            let known = self.wanted.contains(&go.session)
+                                || self.asked.contains_key(&go.session);
+                            assert!(known, "go, but of a session of others");
+                            self.went += 1;
                         }
                     } else {
                         self.heard = data.to_vec();
@@ -163,12 +189,23 @@ impl Client {
                 }
                 LinkOutput::Route(routed) => {
                     assert_eq!(routed.from, PeerId::from(secret(1).public()), "{what}");
+                    if matches!(routed.message, RouteMessage::Go { .. }) {
+                        let asked = self.asked.get(&routed.session);
+                        assert!(asked.is_some_and(|by| by.contains(&routed.to)), "{what}");
+                    }
                     self.routed.push(routed);
                 }
-                LinkOutput::Register { .. }
-                | LinkOutput::DialBack { .. }
-                | LinkOutput::Inject(_)
-                | LinkOutput::Event(_) => {}
+                LinkOutput::Inject(segment) => {
+                    assert!(self.spoof, "{what}");
+                    for at in [segment.local, segment.remote] {
+                        assert!(self.mapped.contains(&at), "{what}: never seen there");
+                    }
+                    self.injected += 1;
+                }
+                LinkOutput::DialBack { to, .. } => {
+                    assert!(self.mapped.contains(&to), "{what}: never seen there");
+                }
+                LinkOutput::Register { .. } | LinkOutput::Event(_) => {}
                 LinkOutput::Close(_) => self.closed = true,
                 LinkOutput::Wait(next) => {
                     assert!(
@@ -208,6 +245,7 @@ impl Client {
                 };
                 let noise = if flag { &[1; 160][..] } else { &[] };
                 let noise = noise.try_into().unwrap();
+                self.wanted.insert(session);
                 self.say(&match what % 12 {
                     0 => ToServer::Ping(ping),
                     1 => ToServer::Pong(ping),
@@ -250,8 +288,8 @@ impl Client {
                         noise,
                     },
                     3 => RouteMessage::Connect {
-                        requester: Side::default(),
-                        responder: Side::default(),
+                        requester: Sketch::cone(number).side([198, 51, 100, 7].into()),
+                        responder: Sketch::cone(from).side([198, 51, 100, 8].into()),
                         strategies: Strategies::ANY,
                         hold_us: 1,
                         noise,
@@ -265,6 +303,10 @@ impl Client {
                     session: session(number),
                     message,
                 };
+                self.asked
+                    .entry(routed.session)
+                    .or_default()
+                    .insert(routed.from);
                 if back && let Some(own) = self.routed.pop() {
                     self.input(LinkInput::Unroutable(own));
                 } else {
@@ -272,6 +314,10 @@ impl Client {
                 }
             }
             Happens::Observed(genuine, port, sequence) => {
+                let mapped = Endpoint::new([192, 0, 2, 1].into(), port + 1);
+                if genuine {
+                    self.mapped.insert(mapped);
+                }
                 let mac = assist_mac(&self.assist_secret, LinkHandle(1), port, sequence);
                 self.input(LinkInput::Observed(Observation {
                     handle: LinkHandle(1),
@@ -279,7 +325,72 @@ impl Client {
                     sequence,
                     mac: if genuine { mac } else { [0; 16] },
                     assist: 0,
-                    mapped: Endpoint::new([192, 0, 2, 1].into(), port + 1),
+                    mapped,
+                }));
+            }
+            Happens::Ready(number, round, ports, sequence, spoof) => {
+                let ports = [ports % 8, ports / 8 % 8];
+                self.say(&ToServer::RoundReady(RoundReady {
+                    session: session(number),
+                    round,
+                    ports: ports.into_iter().take(usize::from(round % 3)).collect(),
+                    sequence,
+                    spoof,
+                    extensions: NONE,
+                }));
+            }
+            Happens::Half(number, from, round, sequence, spoof, go) => {
+                let at = Endpoint::new([198, 51, 100, number].into(), 3_478);
+                let half = RoundHalf {
+                    round,
+                    sequence,
+                    spoof,
+                    side: SideInfo {
+                        side: if from < 128 {
+                            Sketch::cone(0).side(at.ip)
+                        } else {
+                            Side::default()
+                        },
+                        // Behind the same NAT, with services of its network.
+                        mapped_ip: (round & 1 == 0).then_some([192, 0, 2, 1].into()),
+                        hosts: [[10, 0, 0, number].into()].into_iter().collect(),
+                        host_port: 22,
+                        foretold: (number & 1 == 0).then_some(Foretold {
+                            seen: tcp_punch_proto::nat::TwoContacts {
+                                step: i16::from(from).wrapping_sub(2),
+                                first: u16::from(number),
+                                second: u16::from(from),
+                                between: Duration::ZERO,
+                            },
+                            ahead: Duration::MAX,
+                        }),
+                    },
+                };
+                self.mapped.insert(at);
+                let message = if go {
+                    RouteMessage::Go {
+                        round,
+                        hold_us: u32::from(number),
+                        requester: half.side.side.clone(),
+                        responder: half.side.side,
+                        sequence,
+                    }
+                } else {
+                    RouteMessage::RoundReady(half)
+                };
+                self.input(LinkInput::Routed(Routed {
+                    from: secret(from % 5).public().into(),
+                    to: secret(1).public().into(),
+                    session: session(number),
+                    message,
+                }));
+            }
+            Happens::Report(sketch) => {
+                let side = sketch.side([192, 0, 2, 1].into());
+                self.say(&ToServer::Report(Report {
+                    report: side.report,
+                    abilities: side.abilities,
+                    extensions: NONE,
                 }));
             }
             Happens::Tick(micros) => {

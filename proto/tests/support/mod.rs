@@ -1,5 +1,7 @@
 //! Machines and the little world around them, for the property tests.
 
+#![allow(dead_code, reason = "no test needs all of it")]
+
 pub(crate) mod bench;
 pub(crate) mod client;
 pub(crate) mod pipes;

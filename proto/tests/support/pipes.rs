@@ -1,17 +1,19 @@
 //! Two peers and an honest server, joined by pipes without delay, and somebody
 //! in the middle of some of them.
 
+mod server;
+mod streams;
+
 use std::collections::BTreeMap;
 
-use tcp_punch_proto::noise::{RecordKind, RecordOpener, Role, SecretKey};
-use tcp_punch_proto::rendezvous::{
-    Assist, AssistInput, AssistOutput, Link, LinkInput, LinkOutput, Routed, ServerConfig,
-};
-use tcp_punch_proto::wire::{Frame, MAX_FRAME};
+use tcp_punch_proto::noise::SecretKey;
+use tcp_punch_proto::rendezvous::{Assist, AssistInput, Link, LinkInput, ServerConfig};
 use tcp_punch_proto::{
     Config, Endpoint, Failure, HandOver, Input, Instant, LinkHandle, ListenerId, Output, Peer,
-    PeerId, SocketId,
+    PeerId, Runtime, SocketId,
 };
+
+use server::Server;
 
 use super::Says;
 use super::bench::secret;
@@ -54,13 +56,8 @@ struct Conn {
     tampered: [bool; 2],
     closed: bool,
     between_peers: Option<u8>,
-}
-
-struct Server {
-    config: ServerConfig,
-    links: Vec<(Link, Option<usize>)>,
-    assists: Vec<(Assist, Option<usize>)>,
-    peers: BTreeMap<PeerId, usize>,
+    /// Where its ends are, in order.
+    pair: Option<[Endpoint; 2]>,
 }
 
 struct Dial {
@@ -68,6 +65,20 @@ struct Dial {
     id: SocketId,
     port: u16,
     remote: Endpoint,
+    lost: bool,
+}
+
+/// What lies between the peers, and what they can do.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct Habits {
+    /// A SYN passes only where one left towards it before.
+    pub(crate) filtering: bool,
+    pub(crate) at_once: bool,
+    /// No SYN passes at all: only SYN-ACKs that both sides made by hand.
+    pub(crate) by_hand: bool,
+    /// Nobody sees the ports of this one.
+    pub(crate) no_ports: [bool; 2],
+    pub(crate) runtime: Runtime,
 }
 
 /// A stream that a peer handed over.
@@ -91,9 +102,12 @@ pub(crate) struct Pipes<const S: usize, const P: usize> {
     tampering: Vec<Tampering>,
     next_port: u16,
     between_peers: u8,
-    /// A SYN passes only where one left towards it before.
-    filtering: bool,
-    at_once: bool,
+    habits: Habits,
+    /// What is dialled now between the peers is lost on the way.
+    pub(crate) losing: bool,
+    next_number: u32,
+    /// SYN-ACKs made by hand: whose, from which port, to where.
+    injected: Vec<(usize, u16, Endpoint)>,
 }
 
 const SERVER: [u8; 4] = [203, 0, 113, 1];
@@ -106,19 +120,18 @@ fn read(phase: Option<&Phase>) -> Option<usize> {
 }
 
 impl<const S: usize, const P: usize> Pipes<S, P> {
-    pub(crate) fn new(
-        says: [Says; 2],
-        tampering: Vec<Tampering>,
-        filtering: bool,
-        at_once: bool,
-    ) -> Self {
+    pub(crate) fn new(says: [Says; 2], tampering: Vec<Tampering>, habits: Habits) -> Self {
         let key = SecretKey::from_bytes([99; 32]);
         let public = key.public();
         let assists = [3_479, 3_480].map(|port| Endpoint::new(SERVER.into(), port));
         let config = ServerConfig::new(key).assists(&assists).unwrap();
         let peer = |number: u8, says| {
+            let mut config = Config::builder().runtime(habits.runtime);
+            if habits.runtime.low_ttl {
+                config = config.hops(2);
+            }
             Peer::new(
-                Config::default(),
+                config.build().unwrap(),
                 says,
                 secret(number),
                 public,
@@ -130,7 +143,13 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
         let ids = [peers[0].id(), peers[1].id()];
         Self {
             peers,
-            watches: Default::default(),
+            watches: [0, 1].map(|who| {
+                let mut watch = Watch::default();
+                // The server, and the peer itself: the hairpin.
+                watch.dials.runtime = habits.runtime;
+                watch.dials.others = [SERVER.into(), Self::ip(who)].into();
+                watch
+            }),
             now: Instant::from_millis(1),
             ids,
             server: Server {
@@ -146,8 +165,10 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
             tampering,
             next_port: 40_000,
             between_peers: 0,
-            filtering,
-            at_once,
+            habits,
+            losing: false,
+            next_number: 0,
+            injected: Vec::new(),
         }
     }
 
@@ -192,9 +213,27 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
         self.settle();
     }
 
+    /// On for so long, from deadline to deadline.
+    pub(crate) fn live(&mut self, micros: u64) {
+        let end = self.now.as_micros() + micros;
+        while self.now.as_micros() < end {
+            self.pass(end - self.now.as_micros());
+        }
+    }
+
+    /// Ends a peer's link to the server.
+    pub(crate) fn cut(&mut self, who: usize) {
+        for conn in &mut self.conns {
+            let [a, b] = conn.ends;
+            let ends = matches!((a, b), (End::Peer(peer, _), End::Link(_)) if peer == who);
+            conn.closed |= ends;
+        }
+        self.settle();
+    }
+
     fn drain_peer(&mut self, who: usize) -> bool {
         let mut busy = false;
-        let (now, at_once) = (self.now, self.at_once);
+        let (now, at_once) = (self.now, self.habits.at_once);
         let mut todo = Vec::new();
         let Self {
             peers,
@@ -205,6 +244,8 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
             handed,
             next_port,
             tampering,
+            losing,
+            injected,
             ..
         } = self;
         watches[who].drain(&mut peers[who], now, |_, peer, output| {
@@ -238,6 +279,7 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
                         id,
                         port,
                         remote,
+                        lost: *losing,
                     });
                 }
                 Output::Send { id, data } => {
@@ -256,15 +298,19 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
                         over,
                     });
                 }
-                Output::Watch { .. }
-                | Output::Inject(_)
-                | Output::Event(_)
-                | Output::Read { .. }
-                | Output::Wait(_) => {}
+                Output::Inject(made) => injected.push((who, made.local.port, made.remote)),
+                Output::Watch { .. } | Output::Event(_) | Output::Read { .. } | Output::Wait(_) => {
+                }
             }
         });
         for (id, local) in todo {
             self.peers[who].handle_input(now, Input::Listening { id, local });
+        }
+        for id in std::mem::take(&mut self.watches[who].dials.to_tell) {
+            self.next_number += 1;
+            let number = self.next_number;
+            self.peers[who].handle_input(now, Input::Sequence { id, number });
+            busy = true;
         }
         busy
     }
@@ -274,6 +320,12 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
         if let Some(index) = self.dials.iter().position(server) {
             let dial = self.dials.remove(index);
             let from = Endpoint::new(Self::ip(dial.peer), dial.port);
+            if dial.remote.port != 3_478 && self.habits.no_ports[dial.peer] {
+                let (id, failure) = (dial.id, Failure::Refused);
+                self.watches[dial.peer].sockets.insert(id, Phase::Over);
+                self.peers[dial.peer].handle_input(self.now, Input::DialFailed { id, failure });
+                return true;
+            }
             let number = self.conns.len();
             let end = if dial.remote.port == 3_478 {
                 let index = self.server.links.len();
@@ -306,8 +358,29 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
         for index in 0..self.dials.len() {
             let dial = &self.dials[index];
             let own = Endpoint::new(Self::ip(dial.peer), dial.port);
+            let mut pair = [own, dial.remote];
+            pair.sort_unstable();
+            if self
+                .conns
+                .iter()
+                .any(|conn| !conn.closed && conn.pair == Some(pair))
+            {
+                // One connection from here to there is all that there can be.
+                let Dial { peer, id, .. } = self.dials.remove(index);
+                let failure = Failure::AddressNotAvailable;
+                self.watches[peer].sockets.insert(id, Phase::Over);
+                self.peers[peer].handle_input(self.now, Input::DialFailed { id, failure });
+                return true;
+            }
             let crossing = self.dials.iter().position(|other| {
+                let made = |dial: &Dial| {
+                    let made = (dial.peer, dial.port, dial.remote);
+                    !self.habits.by_hand || self.injected.contains(&made)
+                };
                 other.peer != dial.peer
+                    && !(dial.lost || other.lost)
+                    && made(dial)
+                    && made(other)
                     && dial.remote == Endpoint::new(Self::ip(other.peer), other.port)
                     && other.remote == own
             });
@@ -315,19 +388,27 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
                 let (low, high) = (index.min(other), index.max(other));
                 let b = self.dials.remove(high);
                 let a = self.dials.remove(low);
-                self.join(End::Peer(a.peer, a.id), End::Peer(b.peer, b.id), Some(()));
+                self.join(End::Peer(a.peer, a.id), End::Peer(b.peer, b.id), Some(pair));
                 self.up(&a);
                 self.up(&b);
                 return true;
             }
             let listener = self.listeners.iter().copied().find(|(peer, port, _)| {
-                *peer != dial.peer && dial.remote == Endpoint::new(Self::ip(*peer), *port)
+                *peer != dial.peer
+                    && !dial.lost
+                    && dial.remote == Endpoint::new(Self::ip(*peer), *port)
             });
-            if let (false, Some((peer, port, listener))) = (self.filtering, listener) {
+            if let (false, Some((peer, port, listener))) =
+                (self.habits.filtering || self.habits.by_hand, listener)
+            {
                 let dial = self.dials.remove(index);
                 let id = self.peers[peer].new_socket_id();
                 self.watches[peer].sockets.insert(id, Phase::Up(None));
-                self.join(End::Peer(dial.peer, dial.id), End::Peer(peer, id), Some(()));
+                self.join(
+                    End::Peer(dial.peer, dial.id),
+                    End::Peer(peer, id),
+                    Some(pair),
+                );
                 self.up(&dial);
                 let local = Endpoint::new(Self::ip(peer), port);
                 self.peers[peer].handle_input(
@@ -345,8 +426,8 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
         false
     }
 
-    fn join(&mut self, a: End, b: End, between_peers: Option<()>) {
-        let between_peers = between_peers.map(|()| self.between_peers);
+    fn join(&mut self, a: End, b: End, pair: Option<[Endpoint; 2]>) {
+        let between_peers = pair.map(|_| self.between_peers);
         if between_peers.is_some() {
             self.between_peers = self.between_peers.wrapping_add(1);
         }
@@ -357,6 +438,7 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
             tampered: [false; 2],
             closed: false,
             between_peers,
+            pair,
         });
     }
 
@@ -431,105 +513,6 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
         false
     }
 
-    /// Header and body follow each other, and the server reads as they come.
-    fn frame(&mut self, conn: usize) -> Option<Vec<u8>> {
-        let Conn { bytes, sent, .. } = &mut self.conns[conn];
-        let [_, bytes] = bytes;
-        // `sent` of the server's end tells what it reads next.
-        let want = usize::from(sent[1]);
-        let len = if want == 0 {
-            2
-        } else {
-            let [a, b] = bytes.get(..2)?.try_into().ok()?;
-            usize::from(u16::from_be_bytes([a, b]))
-        };
-        if want == 0 {
-            let header = bytes.get(..len)?.to_vec();
-            sent[1] = 1;
-            return Some(header);
-        }
-        let body = bytes.get(2..2 + len)?.to_vec();
-        bytes.drain(..2 + len);
-        sent[1] = 0;
-        Some(body)
-    }
-
-    fn drain_link(&mut self, index: usize) {
-        let mut frame: Frame = [0; MAX_FRAME + 2];
-        for _ in 0..100 {
-            let (link, conn) = &mut self.server.links[index];
-            match link.poll_output(&self.server.config, &mut frame) {
-                LinkOutput::Wait(_) => return,
-                LinkOutput::Read { .. }
-                | LinkOutput::DialBack { .. }
-                | LinkOutput::Inject(_)
-                | LinkOutput::Event(_) => {}
-                LinkOutput::Send { data } => {
-                    if let Some(conn) = *conn {
-                        self.conns[conn].bytes[0].extend(data);
-                    }
-                }
-                LinkOutput::Register { peer, .. } => {
-                    if let Some(old) = self.server.peers.insert(peer, index) {
-                        let (link, _) = &mut self.server.links[old];
-                        link.handle_input(self.now, &self.server.config, LinkInput::Replaced);
-                        self.drain_link(old);
-                    }
-                }
-                LinkOutput::Route(routed) => self.route(index, routed),
-                LinkOutput::Close(_) => {
-                    if let Some(conn) = conn.take() {
-                        self.conns[conn].closed = true;
-                    }
-                    self.server.peers.retain(|_, link| *link != index);
-                }
-            }
-        }
-        panic!("a link that does not end its drain");
-    }
-
-    fn route(&mut self, from: usize, routed: Routed) {
-        let to = self.server.peers.get(&routed.to).copied();
-        let (index, input) = match to {
-            Some(to) => (to, LinkInput::Routed(routed)),
-            None => (from, LinkInput::Unroutable(routed)),
-        };
-        let (link, _) = &mut self.server.links[index];
-        link.handle_input(self.now, &self.server.config, input);
-        if index != from {
-            self.drain_link(index);
-        }
-    }
-
-    fn drain_assist(&mut self, index: usize) {
-        let mut frame: Frame = [0; MAX_FRAME + 2];
-        for _ in 0..20 {
-            let (assist, conn) = &mut self.server.assists[index];
-            match assist.poll_output(&mut frame) {
-                AssistOutput::Wait(_) => return,
-                AssistOutput::Read { .. } => {}
-                AssistOutput::Send { data } => {
-                    if let Some(conn) = *conn {
-                        self.conns[conn].bytes[0].extend(data);
-                    }
-                }
-                AssistOutput::Route(seen) => {
-                    let link = seen.handle.0 as usize;
-                    let (machine, _) = &mut self.server.links[link];
-                    let input = LinkInput::Observed(seen);
-                    machine.handle_input(self.now, &self.server.config, input);
-                    self.drain_link(link);
-                }
-                AssistOutput::Close(_) => {
-                    if let Some(conn) = conn.take() {
-                        self.conns[conn].closed = true;
-                    }
-                }
-            }
-        }
-        panic!("an assist link that does not end its drain");
-    }
-
     pub(crate) fn shut_down(&mut self) {
         for peer in 0..2 {
             self.peers[peer].shutdown(self.now);
@@ -537,45 +520,6 @@ impl<const S: usize, const P: usize> Pipes<S, P> {
         self.settle();
         for watch in &self.watches {
             watch.is_all_over();
-        }
-    }
-
-    /// Every stream that was handed over is the right one.
-    pub(crate) fn check(&mut self) {
-        for first in 0..self.handed.len() {
-            let one = &self.handed[first];
-            let conn = &self.conns[one.conn];
-            assert!(conn.between_peers.is_some(), "not to the server");
-            let other_end = 1 - one.end;
-            // What it was told proved who is there.
-            assert!(
-                !conn.tampered[other_end],
-                "{:?} went to a stream that was tampered with",
-                one.over
-            );
-            assert_eq!(one.over.peer, self.ids[1 - one.peer], "the right peer");
-            if one.over.role == Role::Responder {
-                assert!(!conn.tampered[one.end], "it heard our hello");
-            }
-            let twin = self
-                .handed
-                .iter()
-                .position(|other| other.over.session == one.over.session && other.peer != one.peer);
-            let Some(second) = twin else { continue };
-            let two = &self.handed[second];
-            assert_eq!(one.conn, two.conn, "both took the same stream");
-            assert_eq!(one.over.handshake_hash, two.over.handshake_hash);
-            assert_eq!(one.over.role, two.over.role.other());
-            assert_eq!(one.over.mode, two.over.mode);
-            let [one, two] = self.handed.get_disjoint_mut([first, second]).unwrap();
-            let mut sealed = [0; 64];
-            let sealer = &mut one.over.records.sealer;
-            let len = sealer.seal(RecordKind::Data, b"one", &mut sealed).unwrap();
-            let (head, body) = sealed[..len].split_at_mut(2);
-            let head = [head[0], head[1]];
-            assert_eq!(RecordOpener::body_len(head), Ok(body.len()));
-            let (kind, data) = two.over.records.opener.open(head, body).unwrap();
-            assert_eq!((kind, &*data), (RecordKind::Data, &b"one"[..]));
         }
     }
 }
