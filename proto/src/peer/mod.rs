@@ -404,7 +404,7 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
             return true;
         }
         if self.core.spray.is_some() {
-            return self.core.fire_spray().is_some();
+            return self.core.fire_spray(|_| false).is_some();
         }
         self.strangers.drop_any(&mut self.core) || self.ports.drop_any(&mut self.core)
     }

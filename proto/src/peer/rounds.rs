@@ -115,7 +115,12 @@ impl<A: Access, const SESSIONS: usize, const PORTS: usize> Peer<A, SESSIONS, POR
 
     /// Makes or closes some dials of the spray; false if there is nothing to do.
     pub(super) fn fire_spray(&mut self) -> bool {
-        let Some((slot, dials)) = self.core.fire_spray() else {
+        let Self { core, sessions, .. } = self;
+        let streams = |id| {
+            let mut sessions = sessions.iter().flatten();
+            sessions.any(|session| session.has_stream(id))
+        };
+        let Some((slot, dials)) = core.fire_spray(streams) else {
             return false;
         };
         if let Some(session) = self.session_mut(slot) {

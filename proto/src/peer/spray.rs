@@ -152,8 +152,13 @@ impl Spray {
 
 impl Core {
     /// Does one thing for the spray; the slot, and how many dials were made, if
-    /// some were. False if there is nothing to do.
-    pub(crate) fn fire_spray(&mut self) -> Option<(Slot, u16)> {
+    /// some were. `None` if there is nothing to do. What `is_stream` says is a
+    /// stream is not closed with the others: it may be about to verify when the
+    /// time of its step is over.
+    pub(crate) fn fire_spray(
+        &mut self,
+        is_stream: impl Fn(SocketId) -> bool,
+    ) -> Option<(Slot, u16)> {
         let now = self.now;
         let Self { spray, out, .. } = self;
         let spray_now = spray.as_mut()?;
@@ -162,7 +167,7 @@ impl Core {
             let end = next.saturating_add(BATCH).min(spray_now.started);
             for index in next..end {
                 let id = spray_now.id(index);
-                if spray_now.keep != Some(id) {
+                if spray_now.keep != Some(id) && !is_stream(id) {
                     out.close(id, Close::Silent);
                 }
             }

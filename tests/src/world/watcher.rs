@@ -73,9 +73,8 @@ impl Observer for Watcher {
                 self.contract.was_read(id);
                 return;
             }
-            Input::DialFailed { id, .. } | Input::Expired { id, .. } | Input::Ended { id, .. } => {
-                self.contract.is_over(id)
-            }
+            Input::DialFailed { id, .. } => self.contract.has_failed(id),
+            Input::Expired { id, .. } | Input::Ended { id, .. } => self.contract.is_over(id),
             Input::HostAddresses(_)
             | Input::Resolved { .. }
             | Input::Listening { .. }
@@ -85,3 +84,18 @@ impl Observer for Watcher {
         self.line(&format!("learns {input:?}"));
     }
 }
+
+impl Drop for Watcher {
+    /// A machine that breaks its contract does so while it has the trace.
+    fn drop(&mut self) {
+        let ladder = self.trace.ladder();
+        if std::thread::panicking() && !ladder.is_empty() {
+            let skip = ladder.lines().count().saturating_sub(LADDER);
+            let shown: Vec<&str> = ladder.lines().skip(skip).collect();
+            eprintln!("{} was at work:\n{}", self.name, shown.join("\n"));
+        }
+    }
+}
+
+/// Most lines that are printed.
+const LADDER: usize = 300;
