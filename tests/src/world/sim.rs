@@ -238,6 +238,16 @@ impl World {
         self.strangers[stranger].dial(&mut stage, remote);
     }
 
+    /// Lets a stranger open a connection, which comes to nothing.
+    pub fn stranger_knocks(&mut self, stranger: usize, remote: Endpoint) {
+        let mut stage = Stage {
+            now: self.now,
+            net: &mut self.net,
+            trace: &mut self.trace,
+        };
+        self.strangers[stranger].knock(&mut stage, remote);
+    }
+
     /// Lets time pass.
     pub fn run_for(&mut self, time: Duration) {
         self.run_until(|_| false, time);

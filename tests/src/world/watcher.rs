@@ -17,6 +17,8 @@ pub(crate) struct Watcher {
     /// The world's time.
     pub(crate) world_now: Instant,
     pub(crate) dialled: Vec<Endpoint>,
+    /// When it dialled, each time.
+    pub(crate) dialled_at: Vec<Instant>,
 }
 
 impl Watcher {
@@ -27,6 +29,7 @@ impl Watcher {
             trace: Trace::new(),
             world_now: Instant::ZERO,
             dialled: Vec::new(),
+            dialled_at: Vec::new(),
         }
     }
 
@@ -46,6 +49,7 @@ impl Observer for Watcher {
                 id, local, remote, ..
             } => {
                 self.dialled.push(*remote);
+                self.dialled_at.push(self.world_now);
                 self.line(&format!("dials {remote} from {}: {id:?}", local.port));
             }
             Output::Send { id, data } => {
