@@ -220,11 +220,7 @@ impl Planner<'_> {
             return self.plan;
         }
         if self.reach.is_same_nat() {
-            self.add(
-                Strategy::SimultaneousOpen,
-                Role::Responder,
-                Reason::TurnsAround,
-            );
+            self.together();
         } else {
             self.apart();
         }
@@ -232,6 +228,19 @@ impl Planner<'_> {
             self.left();
         }
         self.plan
+    }
+
+    /// The outermost NAT turns packets around, if anything is to come of it, and
+    /// then it lets everybody in; but there may be others within.
+    fn together(&mut self) {
+        // One of them is stepping, and the other's port is kept.
+        for symmetric in ROLES {
+            if self.reach.ports(symmetric) == Ports::Stepping {
+                self.add(Strategy::PortPrediction, symmetric, Reason::Foretold);
+            }
+        }
+        let reason = Reason::TurnsAround;
+        self.add(Strategy::SimultaneousOpen, Role::Responder, reason);
     }
 
     fn apart(&mut self) {

@@ -160,7 +160,7 @@ impl Spray {
 
 impl Core {
     /// Does one thing for the spray; the slot, and how many dials were made, if
-    /// some were. False if there is nothing to do.
+    /// some were. `None` if there is nothing to do.
     pub(crate) fn fire_spray(&mut self) -> Option<(Slot, u16)> {
         let now = self.now;
         let Self { spray, out, .. } = self;

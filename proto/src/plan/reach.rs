@@ -176,8 +176,10 @@ impl<'a> Reach<'a> {
             }
             // On its way round, the SYN would come to the other side's router.
             Strategy::LowTtl => !self.same_nat && mine.hops.is_some() && self.meet(first, hope),
+            // Behind one NAT only, either both ports are kept or neither is: who
+            // differs has one of its own.
             Strategy::PortPrediction => {
-                !self.same_nat && self.ports(first) == Ports::Stepping && self.is_kept(second)
+                self.ports(first) == Ports::Stepping && self.is_kept(second)
             }
             Strategy::Birthday => {
                 !self.same_nat

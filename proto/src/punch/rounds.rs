@@ -111,6 +111,24 @@ impl Rounds {
         self.plan.step(self.round)
     }
 
+    fn second_after(&self) -> Duration {
+        Duration::from_micros(self.second_after_us.into())
+    }
+
+    /// Whether this time round the plan the side whose ports are foretold dials
+    /// before the other tries them: every other time. What comes to a port before
+    /// its host has used it may be refused, and dials to foretold ports are not
+    /// repeated; but the NAT that refuses may as well be the other one.
+    fn sprays_second(&self) -> bool {
+        let foretold = |step: &Step| step.strategy == Strategy::PortPrediction;
+        if !self.step().is_some_and(foretold) {
+            return false;
+        }
+        let steps = u8::try_from(self.plan.steps.len()).unwrap_or(u8::MAX);
+        let times = self.round.saturating_sub(1).checked_div(steps);
+        times.is_some_and(|times| !times.is_multiple_of(2))
+    }
+
     fn upcoming(&self) -> u8 {
         self.round.saturating_add(1)
     }
@@ -285,6 +303,7 @@ impl Session {
                 now.after(Spray::duration(BIRTHDAY_PORTS.min(other.abilities.dials)))
             }
             _ if short != Hops::Default || step.strategy == Strategy::Birthday => now,
+            _ if self.rounds.sprays_second() => self.begin_at.after(self.rounds.second_after()),
             _ => self.begin_at,
         };
         let local_port = self.ports.first().copied().unwrap_or(0);
@@ -313,7 +332,9 @@ impl Session {
         let short = match strategy {
             Strategy::LowTtl => first,
             Strategy::CraftedSynAck | Strategy::SpoofedSynAck => true,
-            Strategy::PortPrediction | Strategy::Birthday => !first && other.early_syn.punishes(),
+            Strategy::PortPrediction | Strategy::Birthday => {
+                !first && other.early_syn.punishes() && !self.rounds.sprays_second()
+            }
             Strategy::HostCandidates
             | Strategy::SimultaneousOpen
             | Strategy::Dial
@@ -335,6 +356,7 @@ impl Session {
             | (Strategy::Dial | Strategy::Sequential | Strategy::LowTtl, true) => Timing::First,
             (Strategy::Sequential, false) => Timing::Second,
             // The other side opens first where it can do so unanswered.
+            (Strategy::PortPrediction, true) if self.rounds.sprays_second() => Timing::Held,
             (Strategy::PortPrediction, true) => Timing::Second,
             (
                 Strategy::HostCandidates
@@ -352,7 +374,7 @@ impl Session {
     pub(crate) fn begin_after(&mut self, now: Instant) {
         let hold = Duration::from_micros(u64::from(self.hold_us)).min(MAX_HOLD);
         let held = now.after(hold);
-        let second = held.after(Duration::from_micros(self.rounds.second_after_us.into()));
+        let second = held.after(self.rounds.second_after());
         let mut begin = held;
         for index in 0..self.attempts.len() {
             let Some(strategy) = self.attempts.get(index).map(|attempt| attempt.strategy) else {

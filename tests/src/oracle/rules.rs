@@ -70,6 +70,13 @@ impl Case {
             }
             Strategy::PortPrediction => match prediction(one, other) {
                 true if self.around.traffic => Chance::Luck,
+                // The box that turns packets around refuses what comes to a port that nobody behind it has used
+                // yet, so the stepping side has to be the first.
+                true if !self.ends_between()
+                    && other.meets(Source::Stranger).ends_dial(one.stack) =>
+                {
+                    Chance::Luck
+                }
                 works => sure(works),
             },
             Strategy::Birthday => {

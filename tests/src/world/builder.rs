@@ -83,7 +83,7 @@ pub struct PeerSetup {
 }
 
 /// Describes a world: two peers behind dropping NATs, RTT 40, 40 and 80 ms.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Builder {
     seed: u64,
     pub(super) peers: Vec<PeerSetup>,

@@ -24,6 +24,8 @@ const SPENT: usize = 6;
 #[derive(Debug, Default)]
 pub(crate) struct Contract {
     sockets: BTreeMap<SocketId, Phase>,
+    /// Dials that came to nothing.
+    failed: BTreeSet<SocketId>,
     listeners: BTreeSet<ListenerId>,
     unlistened: BTreeSet<ListenerId>,
     resolves: BTreeSet<ResolveId>,
@@ -132,6 +134,12 @@ impl Contract {
         *self.phase(id) = Phase::Over;
     }
 
+    /// The machine has been told that the dial failed.
+    pub(crate) fn has_failed(&mut self, id: SocketId) {
+        self.is_over(id);
+        self.failed.insert(id);
+    }
+
     /// After a drain: a second one must bring nothing, and what was due has been
     /// done.
     pub(crate) fn drained(now: Instant, first: Option<Instant>, second: &Output<'_>) {
@@ -144,9 +152,11 @@ impl Contract {
         }
     }
 
-    /// One of the sockets that are no more.
+    /// One of the sockets that are no more, but for dials that failed: they have
+    /// had their one outcome, and of many in a row the machine remembers none.
     pub(crate) fn some_that_is_over(&self, pick: u64) -> Option<SocketId> {
-        let over = |entry: &(&SocketId, &Phase)| *entry.1 == Phase::Over;
+        let over =
+            |entry: &(&SocketId, &Phase)| *entry.1 == Phase::Over && !self.failed.contains(entry.0);
         let count = self.sockets.iter().filter(over).count() as u64;
         let index = usize::try_from(pick.checked_rem(count)?).ok()?;
         self.sockets

@@ -107,6 +107,13 @@ impl PeerHost {
             .map_or(&self.dialled, |driver| &driver.observer().dialled)
     }
 
+    /// When the running machine dialled.
+    pub(crate) fn dialled_at(&self) -> &[Instant] {
+        self.driver
+            .as_ref()
+            .map_or(&[], |driver| &driver.observer().dialled_at)
+    }
+
     /// Makes the machine and starts it.
     pub(crate) fn start(&mut self, stage: &mut Stage<'_>) {
         if self.is_running() {

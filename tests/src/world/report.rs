@@ -128,6 +128,11 @@ impl World {
         self.peers[peer].dialled()
     }
 
+    /// When it did, since its last start.
+    pub fn dialled_at(&self, peer: usize) -> &[Instant] {
+        self.peers[peer].dialled_at()
+    }
+
     /// How often a peer's deadline came.
     pub fn wakes(&self, peer: usize) -> u64 {
         self.peers[peer].wakes

@@ -75,6 +75,17 @@ impl World {
     ///
     /// A peer does not get that far within two minutes.
     pub fn register(&mut self) {
+        self.register_only();
+        self.run_for(Duration::from_secs(5));
+    }
+
+    /// Starts server and peers, and waits until everybody is registered and no
+    /// longer.
+    ///
+    /// # Panics
+    ///
+    /// A peer does not get that far within two minutes.
+    pub fn register_only(&mut self) {
         self.start_server();
         for peer in 0..self.peers.len() {
             self.start_peer(peer);
@@ -84,7 +95,6 @@ impl World {
             Duration::from_secs(120),
         );
         assert!(all, "not everybody is registered");
-        self.run_for(Duration::from_secs(5));
     }
 
     /// Starts the server's process.
@@ -226,6 +236,16 @@ impl World {
             trace: &mut self.trace,
         };
         self.strangers[stranger].dial(&mut stage, remote);
+    }
+
+    /// Lets a stranger open a connection, which comes to nothing.
+    pub fn stranger_knocks(&mut self, stranger: usize, remote: Endpoint) {
+        let mut stage = Stage {
+            now: self.now,
+            net: &mut self.net,
+            trace: &mut self.trace,
+        };
+        self.strangers[stranger].knock(&mut stage, remote);
     }
 
     /// Lets time pass.

@@ -39,6 +39,8 @@ pub(crate) struct Stranger {
     caller: Option<Socket>,
     /// The port at which it was called last.
     called_at: u16,
+    /// Its last knock.
+    knocking: Option<Socket>,
 }
 
 impl Stranger {
@@ -52,6 +54,7 @@ impl Stranger {
             repeating: None,
             caller: None,
             called_at: 0,
+            knocking: None,
         }
     }
 
@@ -60,6 +63,17 @@ impl Stranger {
         let local = Endpoint::unspecified(remote.family(), 0);
         // What becomes of it is not the stranger's concern.
         let _ = stage.net.dial(stage.now, self.host, (local, remote), None);
+    }
+
+    /// Sends a SYN from a port of the host's choice, and forgets the one before:
+    /// of interest is what it does to the NAT.
+    pub(crate) fn knock(&mut self, stage: &mut Stage<'_>, remote: Endpoint) {
+        if let Some(last) = self.knocking.take() {
+            stage.net.close(stage.now, self.host, last, Close::Silent);
+        }
+        let local = Endpoint::unspecified(remote.family(), 0);
+        let dialled = stage.net.dial(stage.now, self.host, (local, remote), None);
+        self.knocking = dialled.ok();
     }
 
     pub(crate) fn on_notice(&mut self, stage: &mut Stage<'_>, socket: Socket, what: Happening) {

@@ -17,6 +17,8 @@ pub(crate) struct Watcher {
     /// The world's time.
     pub(crate) world_now: Instant,
     pub(crate) dialled: Vec<Endpoint>,
+    /// When it dialled, each time.
+    pub(crate) dialled_at: Vec<Instant>,
 }
 
 impl Watcher {
@@ -27,6 +29,7 @@ impl Watcher {
             trace: Trace::new(),
             world_now: Instant::ZERO,
             dialled: Vec::new(),
+            dialled_at: Vec::new(),
         }
     }
 
@@ -46,6 +49,7 @@ impl Observer for Watcher {
                 id, local, remote, ..
             } => {
                 self.dialled.push(*remote);
+                self.dialled_at.push(self.world_now);
                 self.line(&format!("dials {remote} from {}: {id:?}", local.port));
             }
             Output::Send { id, data } => {
@@ -73,9 +77,8 @@ impl Observer for Watcher {
                 self.contract.was_read(id);
                 return;
             }
-            Input::DialFailed { id, .. } | Input::Expired { id, .. } | Input::Ended { id, .. } => {
-                self.contract.is_over(id)
-            }
+            Input::DialFailed { id, .. } => self.contract.has_failed(id),
+            Input::Expired { id, .. } | Input::Ended { id, .. } => self.contract.is_over(id),
             Input::HostAddresses(_)
             | Input::Resolved { .. }
             | Input::Listening { .. }
@@ -85,3 +88,18 @@ impl Observer for Watcher {
         self.line(&format!("learns {input:?}"));
     }
 }
+
+impl Drop for Watcher {
+    /// A machine that breaks its contract does so while it has the trace.
+    fn drop(&mut self) {
+        let ladder = self.trace.ladder();
+        if std::thread::panicking() && !ladder.is_empty() {
+            let skip = ladder.lines().count().saturating_sub(LADDER);
+            let shown: Vec<&str> = ladder.lines().skip(skip).collect();
+            eprintln!("{} was at work:\n{}", self.name, shown.join("\n"));
+        }
+    }
+}
+
+/// Most lines that are printed.
+const LADDER: usize = 300;
