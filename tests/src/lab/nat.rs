@@ -9,7 +9,9 @@ mod ruleset;
 use std::fmt;
 
 use super::means::Maker;
-use crate::natbox::{Config, Filtering as BoxFiltering, Hairpin, Mapping as BoxMapping, PRESETS};
+use crate::natbox::{
+    Config, Early as BoxEarly, Filtering as BoxFiltering, Hairpin, Mapping as BoxMapping, PRESETS,
+};
 
 /// Which outer port an inner endpoint gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,6 +249,23 @@ impl NatKind {
                         && config.tracking == base.tracking
             },
         )
+    }
+
+    /// Whether it turns packets from inside to its own address around.
+    #[must_use]
+    pub fn is_hairpin(self) -> bool {
+        self.config().map_or(self.hairpin, |config| {
+            config.hairpin == Hairpin::OuterSource
+        })
+    }
+
+    /// Whether a SYN that nobody asked for is answered at once.
+    #[must_use]
+    pub fn is_answering(self) -> bool {
+        self.config()
+            .map_or(self.early != Early::Silence, |config| {
+                !matches!(config.early, BoxEarly::Drop | BoxEarly::Hold(_))
+            })
     }
 
     /// Whether the outer port depends on the destination.

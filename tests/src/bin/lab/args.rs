@@ -244,6 +244,10 @@ pub(crate) struct OnePair {
     #[arg(long)]
     birthday: bool,
 
+    /// Tell both peers the outer addresses of their own routers, behind one carrier's NAT.
+    #[arg(long, requires = "same_nat")]
+    outer_addresses: bool,
+
     /// What the punched stream carries: records (encrypted) or bare.
     #[arg(long, value_name = "KIND")]
     stream: Option<String>,
@@ -363,7 +367,7 @@ impl OnePair {
     }
 
     /// How the peers are started.
-    pub(crate) fn terms(&self) -> Terms {
+    pub(crate) fn terms(&self, network: &Network) -> Terms {
         let consent = match self.consent {
             ConsentWord::Ask => Consent::Ask,
             ConsentWord::Open => Consent::Open,
@@ -377,9 +381,12 @@ impl OnePair {
             spoof: self.spoof,
             patience: None,
             standing: self.standing,
-            more: [(); 2].map(|()| {
-                let asked = self.birthday.then(|| "--birthday".to_owned());
-                asked.into_iter().collect()
+            more: ["nat-a", "nat-b"].map(|nat| {
+                let outer = network.outer_address(nat);
+                let outer = outer.filter(|_| self.outer_addresses);
+                let birthday = self.birthday.then(|| "--birthday".to_owned());
+                let outer = outer.map(|outer| format!("--outer-address={outer}"));
+                birthday.into_iter().chain(outer).collect()
             }),
         }
     }

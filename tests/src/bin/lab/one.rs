@@ -22,7 +22,9 @@ pub(crate) fn run(args: &Args, program: &Program) -> io::Result<bool> {
     let mut network = Network::build(&plan)?;
     let others = args.one.others(&mut network)?;
     let stage = Stage::new(network, program)?;
-    let mut pair = Pair::start(stage, args.one.terms())?;
+    let terms = args.one.terms(&stage.network);
+    let consent = terms.consent;
+    let mut pair = Pair::start(stage, terms)?;
     let mut sessions = Vec::new();
     for number in 0..args.one.sessions {
         let session = if number == 0 && !args.json {
@@ -39,11 +41,7 @@ pub(crate) fn run(args: &Args, program: &Program) -> io::Result<bool> {
         }
         sessions.push(session);
     }
-    let outcome = Outcome::of(
-        &plan.layout.to_string(),
-        &sessions,
-        floor(&plan, args.one.terms().consent),
-    );
+    let outcome = Outcome::of(&plan.layout.to_string(), &sessions, floor(&plan, consent));
     if args.json {
         println!("{}", serde_json::to_string(&outcome)?);
     } else {

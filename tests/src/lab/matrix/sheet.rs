@@ -192,8 +192,11 @@ impl Sheet {
                     names.push(name);
                 }
             }
-            // A sample is in no order of its own; what is not among the usual ones stays as it came.
-            names.sort_by_key(|name| order.iter().position(|(other, _)| other == *name));
+            // A sample is in no order of its own; what is not among the usual ones comes last.
+            names.sort_by_key(|name| {
+                let place = order.iter().position(|(other, _)| other == *name);
+                place.unwrap_or(order.len())
+            });
             names
         };
         let columns = names(|cell| &cell.column);
@@ -294,7 +297,7 @@ mod tests {
             cells,
         };
         let markdown = sheet.markdown();
-        let line = "| drop | low 5/5 +2 | low 4/5 +2 ! | - | low 1/5 +2 ! | low 3/5 +2 |";
+        let line = "| drop | low 5/5 +2 | low 4/5 +2 ! | low 1/5 +2 ! | - | low 3/5 +2 |";
         assert!(markdown.contains(line), "{markdown}");
         assert!(
             sheet.text().contains(
