@@ -91,7 +91,15 @@ impl Watch {
                 dials.dial(*id, *remote, *hops);
             }
             Output::Inject(segment) => dials.inject(*segment),
-            _ => {}
+            Output::Resolve { .. }
+            | Output::Listen { .. }
+            | Output::Unlisten { .. }
+            | Output::Read { .. }
+            | Output::Send { .. }
+            | Output::Close { .. }
+            | Output::HandOver(_)
+            | Output::Event(_)
+            | Output::Wait(_) => {}
         }
     }
 
