@@ -17,7 +17,7 @@ use tcp_punch_proto::{Decision, Endpoint, Instant, LinkHandle, Runtime};
 use support::Says;
 use support::bench::ops::op;
 use support::bench::server::sketch;
-use support::bench::{Bench, Manner, Op, secret};
+use support::bench::{Bench, Manner, Op, Sketch, secret};
 use support::client::{Client, Happens};
 use support::pipes::{Habits, How, Pipes, Tampering};
 
@@ -83,11 +83,70 @@ fn manner() -> impl Strategy<Value = Manner> {
         })
 }
 
-fn on_the_bench<const S: usize, const P: usize>(manner: Manner, ops: Vec<Op>) -> u64 {
+fn deep() -> impl Strategy<Value = Option<[Sketch; 2]>> {
+    // Hop limits and segments by hand on both sides.
+    let able = 1 << 16 | 1 << 18;
+    let nats = prop_oneof![
+        2 => Just(Some((0, 4, 0))),
+        1 => Just(Some((4, 0, 0))),
+        2 => Just(Some((0, 5, 0))),
+        1 => Just(Some((5, 0, 0))),
+        2 => Just(Some((0, 0, able))),
+        2 => Just(None),
+    ];
+    let sides = (nats, sketch(), sketch()).prop_map(|(nats, own, other)| match nats {
+        Some((a, b, wild)) => [
+            Sketch {
+                nat: a,
+                wild,
+                ..own
+            },
+            Sketch {
+                nat: b,
+                wild,
+                ..other
+            },
+        ],
+        None => [own, other],
+    });
+    prop::option::of(sides)
+}
+
+/// `deep`: the run begins with a session in a round.
+fn on_the_bench<const S: usize, const P: usize>(
+    mut manner: Manner,
+    deep: Option<[Sketch; 2]>,
+    ops: Vec<Op>,
+) -> u64 {
+    if deep.is_some() {
+        manner.says.decision = Decision::Allow;
+        manner.lively = true;
+        manner.assists |= 1;
+    }
     let mut bench = Bench::<S, P>::new(manner);
     // Most runs begin with a link that is up.
     let begin = [Op::Start, Op::Connected(0)];
-    for op in begin.into_iter().chain(ops) {
+    let deep = deep.map(|sides| {
+        // With these candidates the request is genuine.
+        let sides = sides.map(|side| Sketch {
+            candidates: 1,
+            ..side
+        });
+        [
+            Op::Live(4_500_000),
+            Op::Notify(true, 0, sides),
+            Op::Live(900_000),
+            Op::Sequence(0, true),
+            Op::Sequence(0, true),
+            Op::Go(0, None, Some(9), 0, sides),
+            Op::Live(300_000),
+        ]
+    });
+    for op in begin
+        .into_iter()
+        .chain(deep.into_iter().flatten())
+        .chain(ops)
+    {
         bench.run(op);
     }
     if bench.watch.next.is_some() {
@@ -135,17 +194,19 @@ proptest! {
     #[test]
     fn a_small_peer_keeps_the_contract_whatever_happens(
         manner in manner(),
+        deep in deep(),
         ops in prop::collection::vec(op(), 0..120),
     ) {
-        on_the_bench::<1, 3>(manner, ops);
+        on_the_bench::<1, 3>(manner, deep, ops);
     }
 
     #[test]
     fn a_larger_peer_keeps_the_contract_whatever_happens(
         manner in manner(),
+        deep in deep(),
         ops in prop::collection::vec(op(), 0..160),
     ) {
-        on_the_bench::<4, 8>(manner, ops);
+        on_the_bench::<4, 8>(manner, deep, ops);
     }
 }
 
@@ -155,10 +216,11 @@ proptest! {
     #[test]
     fn the_same_inputs_give_the_same_outputs(
         manner in manner(),
+        deep in deep(),
         ops in prop::collection::vec(op(), 0..80),
     ) {
-        let first = on_the_bench::<2, 5>(manner, ops.clone());
-        prop_assert_eq!(first, on_the_bench::<2, 5>(manner, ops));
+        let first = on_the_bench::<2, 5>(manner, deep, ops.clone());
+        prop_assert_eq!(first, on_the_bench::<2, 5>(manner, deep, ops));
     }
 }
 

@@ -138,8 +138,8 @@ impl Watch {
             Output::Close { id, how } => {
                 let known = self.sockets.insert(*id, Phase::Over);
                 // Of many dials by chance the machine does not know which have
-                // failed; it knows that it made them, as far as they have ports.
-                let again = *how == Close::Silent && matches!(known, None | Some(Phase::Over));
+                // failed; it knows that it made them.
+                let again = *how == Close::Silent && known == Some(Phase::Over);
                 self.closed.insert(*id);
                 assert!(
                     again || matches!(known, Some(Phase::Dialling | Phase::Up(_))),

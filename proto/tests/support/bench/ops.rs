@@ -44,6 +44,8 @@ pub(crate) enum Op {
     Probed(u8, bool, u8),
     /// The server's assist endpoints work for a while.
     Serve,
+    /// They do all the time.
+    Live(u64),
     Over(u8, u8),
     Reject(u8),
     Replaced,
@@ -87,6 +89,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => (0u8..12).prop_map(ListensFail),
         1 => (some(), any::<bool>(), some()).prop_map(|(a, b, c)| Probed(a, b, c)),
         6 => Just(Serve),
+        4 => (0u64..4_500_000).prop_map(Live),
         1 => (some(), some()).prop_map(|(a, b)| Over(a, b)),
         1 => some().prop_map(Reject),
         1 => Just(Replaced),
@@ -325,6 +328,7 @@ impl<const S: usize, const P: usize> Bench<S, P> {
                 }
             }
             Op::Serve => self.serve_assists(),
+            Op::Live(micros) => self.live(micros),
             Op::Over(number, why) => {
                 if let Some(session) = self.session(number) {
                     let extensions = NONE;
