@@ -30,8 +30,9 @@ pub(crate) struct Watch {
     pub(crate) sockets: BTreeMap<SocketId, Phase>,
     pub(crate) listeners: BTreeMap<ListenerId, bool>,
     pub(crate) dials: Dials,
-    /// Closed by the machine: what happened meanwhile comes late.
-    pub(crate) closed: BTreeSet<SocketId>,
+    /// Closed by the machine, while dialling or not: what happened meanwhile
+    /// comes late.
+    pub(crate) closed: BTreeMap<SocketId, bool>,
     pub(crate) resolves: BTreeSet<ResolveId>,
     pub(crate) begun: BTreeSet<SessionId>,
     pub(crate) asked: Vec<SessionId>,
@@ -140,7 +141,8 @@ impl Watch {
                 // Of many dials by chance the machine does not know which have
                 // failed; it knows that it made them.
                 let again = *how == Close::Silent && known == Some(Phase::Over);
-                self.closed.insert(*id);
+                let dialling = known == Some(Phase::Dialling);
+                self.closed.entry(*id).or_insert(dialling);
                 assert!(
                     again || matches!(known, Some(Phase::Dialling | Phase::Up(_))),
                     "{what}: {known:?}"

@@ -372,18 +372,19 @@ impl<const S: usize, const P: usize> Bench<S, P> {
                 }
             }
             Op::Late(number) => {
-                let late: Vec<_> = self.watch.closed.iter().copied().collect();
-                if let Some(id) = pick(&late, number) {
+                let late: Vec<_> = self.watch.closed.clone().into_iter().collect();
+                // A dial has one outcome.
+                if let Some((id, dialling)) = pick(&late, number) {
                     let local = Endpoint::new([192, 168, 1, 2].into(), 1);
                     let failure = Failure::Refused;
                     let data = &mut [0; 2];
                     self.peer.handle_input(
                         self.now,
-                        match number % 4 {
-                            0 => Input::Connected { id, local },
-                            1 => Input::DialFailed { id, failure },
-                            2 => Input::Ended { id, failure: None },
-                            _ => Input::Received { id, data },
+                        match (dialling, number % 2) {
+                            (true, 0) => Input::Connected { id, local },
+                            (true, _) => Input::DialFailed { id, failure },
+                            (false, 0) => Input::Ended { id, failure: None },
+                            (false, _) => Input::Received { id, data },
                         },
                     );
                 }
