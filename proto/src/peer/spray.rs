@@ -149,6 +149,12 @@ impl Spray {
         }
     }
 
+    /// Not to the well-known ports: no NAT gives those out, and somebody may be
+    /// meant to be asked there.
+    fn is_dialled(&self, index: u16) -> bool {
+        u32::from(self.remote(index).port) >= FIRST_RANDOM
+    }
+
     fn id(&self, index: u16) -> SocketId {
         SocketId(self.first.wrapping_add(u32::from(index)))
     }
@@ -170,7 +176,7 @@ impl Core {
             let end = next.saturating_add(BATCH).min(spray_now.started);
             for index in next..end {
                 let id = spray_now.id(index);
-                if !spray_now.keep.contains(&id) {
+                if spray_now.is_dialled(index) && !spray_now.keep.contains(&id) {
                     out.close(id, Close::Silent);
                 }
             }
@@ -185,13 +191,11 @@ impl Core {
         }
         let end = spray_now.started.saturating_add(BATCH).min(spray_now.total);
         for index in spray_now.started..end {
-            let remote = spray_now.remote(index);
-            // No NAT gives those out, and somebody may be meant to be asked there.
-            if u32::from(remote.port) >= FIRST_RANDOM {
+            if spray_now.is_dialled(index) {
                 out.push(Action::Dial {
                     id: spray_now.id(index),
                     local_port: spray_now.local_port,
-                    remote,
+                    remote: spray_now.remote(index),
                     hops: spray_now.hops.into(),
                 });
             }

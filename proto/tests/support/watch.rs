@@ -30,8 +30,9 @@ pub(crate) struct Watch {
     pub(crate) sockets: BTreeMap<SocketId, Phase>,
     pub(crate) listeners: BTreeMap<ListenerId, bool>,
     pub(crate) dials: Dials,
-    /// Closed by the machine: what happened meanwhile comes late.
-    pub(crate) closed: BTreeSet<SocketId>,
+    /// Closed by the machine, while dialling or not: what happened meanwhile
+    /// comes late.
+    pub(crate) closed: BTreeMap<SocketId, bool>,
     pub(crate) resolves: BTreeSet<ResolveId>,
     pub(crate) begun: BTreeSet<SessionId>,
     pub(crate) asked: Vec<SessionId>,
@@ -91,7 +92,15 @@ impl Watch {
                 dials.dial(*id, *remote, *hops);
             }
             Output::Inject(segment) => dials.inject(*segment),
-            _ => {}
+            Output::Resolve { .. }
+            | Output::Listen { .. }
+            | Output::Unlisten { .. }
+            | Output::Read { .. }
+            | Output::Send { .. }
+            | Output::Close { .. }
+            | Output::HandOver(_)
+            | Output::Event(_)
+            | Output::Wait(_) => {}
         }
     }
 
@@ -130,9 +139,10 @@ impl Watch {
             Output::Close { id, how } => {
                 let known = self.sockets.insert(*id, Phase::Over);
                 // Of many dials by chance the machine does not know which have
-                // failed; it knows that it made them, as far as they have ports.
-                let again = *how == Close::Silent && matches!(known, None | Some(Phase::Over));
-                self.closed.insert(*id);
+                // failed; it knows that it made them.
+                let again = *how == Close::Silent && known == Some(Phase::Over);
+                let dialling = known == Some(Phase::Dialling);
+                self.closed.entry(*id).or_insert(dialling);
                 assert!(
                     again || matches!(known, Some(Phase::Dialling | Phase::Up(_))),
                     "{what}: {known:?}"

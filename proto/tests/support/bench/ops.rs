@@ -44,6 +44,8 @@ pub(crate) enum Op {
     Probed(u8, bool, u8),
     /// The server's assist endpoints work for a while.
     Serve,
+    /// They do all the time.
+    Live(u64),
     Over(u8, u8),
     Reject(u8),
     Replaced,
@@ -87,6 +89,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => (0u8..12).prop_map(ListensFail),
         1 => (some(), any::<bool>(), some()).prop_map(|(a, b, c)| Probed(a, b, c)),
         6 => Just(Serve),
+        4 => (0u64..4_500_000).prop_map(Live),
         1 => (some(), some()).prop_map(|(a, b)| Over(a, b)),
         1 => some().prop_map(Reject),
         1 => Just(Replaced),
@@ -325,6 +328,7 @@ impl<const S: usize, const P: usize> Bench<S, P> {
                 }
             }
             Op::Serve => self.serve_assists(),
+            Op::Live(micros) => self.live(micros),
             Op::Over(number, why) => {
                 if let Some(session) = self.session(number) {
                     let extensions = NONE;
@@ -368,18 +372,19 @@ impl<const S: usize, const P: usize> Bench<S, P> {
                 }
             }
             Op::Late(number) => {
-                let late: Vec<_> = self.watch.closed.iter().copied().collect();
-                if let Some(id) = pick(&late, number) {
+                let late: Vec<_> = self.watch.closed.clone().into_iter().collect();
+                // A dial has one outcome.
+                if let Some((id, dialling)) = pick(&late, number) {
                     let local = Endpoint::new([192, 168, 1, 2].into(), 1);
                     let failure = Failure::Refused;
                     let data = &mut [0; 2];
                     self.peer.handle_input(
                         self.now,
-                        match number % 4 {
-                            0 => Input::Connected { id, local },
-                            1 => Input::DialFailed { id, failure },
-                            2 => Input::Ended { id, failure: None },
-                            _ => Input::Received { id, data },
+                        match (dialling, number % 2) {
+                            (true, 0) => Input::Connected { id, local },
+                            (true, _) => Input::DialFailed { id, failure },
+                            (false, 0) => Input::Ended { id, failure: None },
+                            (false, _) => Input::Received { id, data },
                         },
                     );
                 }

@@ -78,25 +78,23 @@ impl Dials {
 
     /// An event behind a dial tells what the dial was.
     pub(super) fn event(&mut self, event: &Event) {
-        match event {
-            Event::Dialling { session, .. } => {
-                assert!(self.last.take().is_some(), "{event:?}: which dial?");
-                let counts = self.counts.entry(*session).or_default();
-                counts.pairs += 1;
-                assert!(counts.pairs <= MOST_PAIRS, "{event:?}: {counts:?}");
+        if let Event::Dialling { session, .. } = event {
+            assert!(self.last.take().is_some(), "{event:?}: which dial?");
+            let counts = self.counts.entry(*session).or_default();
+            counts.pairs += 1;
+            assert!(counts.pairs <= MOST_PAIRS, "{event:?}: {counts:?}");
+        }
+        if let Event::StepBegun {
+            session,
+            round,
+            step,
+        } = event
+        {
+            self.rounds.insert(*session, *round);
+            self.counts.entry(*session).or_default().strategy = Some(step.strategy);
+            if step.needs_fresh_ports() {
+                self.last_spray = Some(*session);
             }
-            Event::StepBegun {
-                session,
-                round,
-                step,
-            } => {
-                self.rounds.insert(*session, *round);
-                self.counts.entry(*session).or_default().strategy = Some(step.strategy);
-                if step.needs_fresh_ports() {
-                    self.last_spray = Some(*session);
-                }
-            }
-            _ => {}
         }
     }
 
