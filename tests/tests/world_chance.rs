@@ -21,16 +21,22 @@ fn nat(name: &str) -> Nat {
     preset(name).expect("a preset")
 }
 
+/// What A began, and in which round.
+fn steps(world: &World) -> impl Iterator<Item = (u8, Strategy)> {
+    world.events(A).iter().filter_map(|(_, event)| {
+        let Event::StepBegun { round, step, .. } = event else {
+            return None;
+        };
+        Some((*round, step.strategy))
+    })
+}
+
 /// In which round a session was verified; `None`: in none.
 fn round_of(world: &World, session: SessionId) -> Option<u8> {
     if !world.is_verified(A, session) || !world.is_verified(B, session) {
         return None;
     }
-    let rounds = world.events(A).iter().filter_map(|(_, event)| match event {
-        Event::StepBegun { round, .. } => Some(*round),
-        _ => None,
-    });
-    rounds.max()
+    steps(world).map(|(round, _)| round).max()
 }
 
 /// Runs a session while others behind one side's NAT open connections, so many
@@ -134,12 +140,11 @@ fn random_ports_are_met_by_chance() {
             all += 1;
             at_once += usize::from(round == Some(1));
             met += usize::from(round.is_some());
-            let mut begun = world.events(A).iter().filter_map(|(_, event)| match event {
-                Event::StepBegun { step, .. } => Some(step.strategy),
-                _ => None,
-            });
             // Two random ports may look as if the NAT counted.
-            misread += usize::from(begun.next() != Some(Strategy::Birthday));
+            misread += usize::from(!matches!(
+                steps(&world).next(),
+                Some((_, Strategy::Birthday))
+            ));
             // What the host candidates and the contacts with the server add.
             let beside = 32;
             let rounds = usize::from(round.unwrap_or(4));

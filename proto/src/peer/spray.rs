@@ -272,4 +272,28 @@ mod tests {
         spray.wind_up(Kept::new());
         assert_eq!(spray.remote_of(SocketId(100)), None);
     }
+
+    #[test]
+    fn what_became_a_stream_is_not_closed_with_the_others() {
+        let secret = crate::noise::SecretKey::from_bytes([1; 32]);
+        let mut core = Core::new(crate::Config::default(), secret, [2; 32]);
+        let mut wound_up = spray(Target::One(at(9)));
+        (wound_up.total, wound_up.started) = (20, 20);
+        wound_up.wind_up(Some(SocketId(100)));
+        core.spray = Some(wound_up);
+        let stream = SocketId(111);
+        let mut closed = BTreeSet::new();
+        while core.fire_spray(|id| id == stream).is_some() {
+            while let Some(action) = core.out.pop() {
+                let Action::Close { id, how } = action else {
+                    panic!("{action:?}");
+                };
+                assert_eq!(how, Close::Silent);
+                closed.insert(id.0);
+            }
+        }
+        let expected: BTreeSet<u32> = (101..120).filter(|id| *id != stream.0).collect();
+        assert_eq!(closed, expected);
+        assert!(core.spray.is_none());
+    }
 }

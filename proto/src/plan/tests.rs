@@ -355,6 +355,30 @@ fn two_peers_behind_one_nat() {
 }
 
 #[test]
+fn behind_one_carrier_a_home_that_counts_is_foretold_first() {
+    let counting = |levels| NatReport {
+        levels,
+        ..symmetric(Allocation::Step(1))
+    };
+    let kept = at(side(cone(EarlySyn::Silence), PLAIN), 1);
+    let turns = (SimultaneousOpen, Responder, Reason::TurnsAround);
+    for levels in [None, Some(2)] {
+        let steps_of = |a: &Side, b: &Side| steps(a, b, Strategies::ANY);
+        let counts = at(side(counting(levels), PLAIN), 1);
+        assert_eq!(
+            steps_of(&counts, &kept),
+            [(PortPrediction, Requester, Reason::Foretold), turns]
+        );
+        assert_eq!(
+            steps_of(&kept, &counts),
+            [(PortPrediction, Responder, Reason::Foretold), turns]
+        );
+        // Nobody could be dialled by a port that is known.
+        assert_eq!(steps_of(&counts, &counts), [turns]);
+    }
+}
+
+#[test]
 fn simultaneous_open_is_raced_beside_what_may_miss() {
     let able = side(cone(EarlySyn::Reset), SPOOF);
     let plan = Plan::new(&able, &able, Strategies::ANY);

@@ -670,3 +670,40 @@ fn share_outer_address(own: &Candidates, theirs: &Candidates) -> bool {
             .any(|other| other.endpoint.ip == own.endpoint.ip)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Reason;
+
+    fn step(strategy: Strategy) -> Step {
+        Step {
+            strategy,
+            first: Role::Responder,
+            raced: false,
+            reason: Reason::Foretold,
+        }
+    }
+
+    #[test]
+    fn every_other_time_round_the_side_that_counts_dials_first() {
+        for (strategies, expected) in [
+            (&[Strategy::PortPrediction][..], "-F-F-F"),
+            // Rounds 2, 4 and 6 are the other step's.
+            (
+                &[Strategy::PortPrediction, Strategy::SimultaneousOpen],
+                "--F---",
+            ),
+            (&[Strategy::SimultaneousOpen], "------"),
+        ] {
+            let mut rounds = Rounds::new();
+            rounds.plan.steps = strategies.iter().copied().map(step).collect();
+            let mut seen = std::string::String::new();
+            for round in 1..=6 {
+                rounds.round = round;
+                seen.push(if rounds.sprays_second() { 'F' } else { '-' });
+            }
+            assert_eq!(seen, expected, "{strategies:?}");
+        }
+    }
+}

@@ -3,8 +3,9 @@
 use tcp_punch_proto::plan::Abilities;
 use tcp_punch_proto::{Family, Strategies};
 
-use super::builder::{Builder, Site};
+use super::builder::Builder;
 use super::net::Nat;
+use super::setup::Site;
 use super::sim::{A, B};
 use crate::natbox::Mapping;
 use crate::oracle::{Case, Host, Stack, Surroundings, Topology};

@@ -26,14 +26,16 @@ mod peer;
 mod queue;
 mod report;
 mod server;
+mod setup;
 mod sim;
 mod stranger;
 mod trace;
 mod watcher;
 
 pub use app::{Answer, Consent};
-pub use builder::{Builder, PeerSetup, Site};
+pub use builder::Builder;
 pub use report::{Times, percentile, seeds};
 pub use server::Tamper;
+pub use setup::{PeerSetup, Site};
 pub use sim::{A, B, C, Stop, World};
 pub use stranger::Habit;
