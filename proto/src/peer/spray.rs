@@ -277,13 +277,14 @@ mod tests {
     fn what_became_a_stream_is_not_closed_with_the_others() {
         let secret = crate::noise::SecretKey::from_bytes([1; 32]);
         let mut core = Core::new(crate::Config::default(), secret, [2; 32]);
-        let mut wound_up = spray(Target::One(at(9)));
+        let mut wound_up = spray(Target::One(at(9_000)));
         (wound_up.total, wound_up.started) = (20, 20);
-        wound_up.wind_up(Some(SocketId(100)));
+        // One may be about to verify when the time of its step is over.
+        let streams = [SocketId(100), SocketId(111)];
+        wound_up.wind_up(streams.into_iter().collect());
         core.spray = Some(wound_up);
-        let stream = SocketId(111);
         let mut closed = BTreeSet::new();
-        while core.fire_spray(|id| id == stream).is_some() {
+        while core.fire_spray().is_some() {
             while let Some(action) = core.out.pop() {
                 let Action::Close { id, how } = action else {
                     panic!("{action:?}");
@@ -292,7 +293,7 @@ mod tests {
                 closed.insert(id.0);
             }
         }
-        let expected: BTreeSet<u32> = (101..120).filter(|id| *id != stream.0).collect();
+        let expected: BTreeSet<u32> = (101..120).filter(|id| *id != 111).collect();
         assert_eq!(closed, expected);
         assert!(core.spray.is_none());
     }
