@@ -49,7 +49,8 @@ const LOCAL_ERROR: Duration = Duration::from_micros(200);
 const QUICK_REDIALS: u8 = 12;
 
 /// In a shared private network who refuses is not there, and the budget of SYNs
-/// is for the others.
+/// is for the others; unless routers stand between, which may answer too early
+/// SYNs there as well.
 const QUICK_REDIALS_HOST: u8 = 3;
 
 /// The pause after the quick redials; doubles to the last.
@@ -94,11 +95,13 @@ impl Attempt {
         )
     }
 
-    /// When to dial again after this failure, if at all.
+    /// When to dial again after this failure, if at all. `behind_routers`: there
+    /// are some between the hosts of the shared private network.
     pub(crate) fn redial_at(
         &self,
         failure: Failure,
         now: Instant,
+        behind_routers: bool,
         jitter: &mut Jitter,
     ) -> Option<Instant> {
         if self.is_watched() {
@@ -119,7 +122,7 @@ impl Attempt {
             | Failure::Forbidden
             | Failure::Other => return None,
         }
-        let quick = if self.is_mapped() {
+        let quick = if self.is_mapped() || behind_routers {
             QUICK_REDIALS
         } else {
             QUICK_REDIALS_HOST
@@ -164,7 +167,7 @@ mod tests {
         let now = Instant::from_millis(1_000);
         let mut pause = |dials| {
             attempt(dials)
-                .redial_at(Failure::Refused, now, &mut jitter)
+                .redial_at(Failure::Refused, now, false, &mut jitter)
                 .unwrap()
                 .since(now)
         };
@@ -185,7 +188,7 @@ mod tests {
         let mut jitter = Jitter::new(1);
         let now = Instant::from_millis(1_000);
         for dials in 1..QUICK_REDIALS {
-            let again = attempt(dials).redial_at(Failure::Unreachable, now, &mut jitter);
+            let again = attempt(dials).redial_at(Failure::Unreachable, now, false, &mut jitter);
             assert!(again.unwrap().since(now) <= Duration::from_micros(500));
         }
     }
@@ -193,7 +196,7 @@ mod tests {
     #[test]
     fn a_host_without_a_route_is_not_hurried() {
         let now = Instant::from_micros(100);
-        let again = attempt(1).redial_at(Failure::Unreachable, now, &mut Jitter::new(1));
+        let again = attempt(1).redial_at(Failure::Unreachable, now, false, &mut Jitter::new(1));
         assert!(again.unwrap().since(now) >= SLOW_REDIAL_FIRST);
     }
 
@@ -201,7 +204,7 @@ mod tests {
     fn silence_is_not_answered() {
         let now = Instant::ZERO;
         assert_eq!(
-            attempt(1).redial_at(Failure::TimedOut, now, &mut Jitter::new(1)),
+            attempt(1).redial_at(Failure::TimedOut, now, false, &mut Jitter::new(1)),
             None
         );
     }

@@ -392,8 +392,9 @@ impl Session {
     }
 
     pub(super) fn redial(&mut self, core: &mut Core, index: usize, failure: Failure) {
+        let behind_routers = !core.config.routers.is_empty();
         if let Some(attempt) = self.attempts.get_mut(index) {
-            let again = attempt.redial_at(failure, core.now, &mut core.jitter);
+            let again = attempt.redial_at(failure, core.now, behind_routers, &mut core.jitter);
             attempt.stage = again.map_or(Stage::Dead, Stage::Due);
         }
     }
