@@ -16,6 +16,21 @@
 //! Where consent was given in advance, the server sends `Notify` and `Connect`
 //! at the same moment, each with the hold-back that makes the SYNs cross, and
 //! message 2 comes with the responder's hello.
+//!
+//! What is dialled, by whom first, and how far the first SYNs go, is the step of
+//! the plan ([`crate::plan`]) whose turn it is. When it has had its time, the next
+//! one begins with fresh ports; what is pending stays until then:
+//!
+//! ```text
+//!  requester                      server                      responder
+//!      | RoundReady(fresh ports)    |    RoundReady(fresh ports)  |
+//!      |--------------------------->|<----------------------------|
+//!      | Go(both sides)             |              Go(both sides) |
+//!      |<---------------------------|---------------------------->|
+//! ```
+//!
+//! Without the server there are no further rounds; the dials of the last one go
+//! on until the deadline.
 
 mod attempt;
 mod keys;
