@@ -8,8 +8,10 @@ use super::tools::{listener, session, stage, usual};
 use super::{Context, Trouble, Verdict};
 use crate::lab::nat::NatKind;
 use crate::lab::netns::Namespace;
+use crate::lab::procs::Running;
 use crate::lab::rng::Rng;
 use crate::lab::service::Service;
+use crate::lab::standing::learnt;
 use crate::lab::topology::Layout;
 
 pub(super) const ALL: &[Trouble] = &[
@@ -82,7 +84,7 @@ fn garbage_to_server(context: &Context<'_>) -> Verdict {
     let stage = usual(context)?;
     let mut server = stage.server(&[])?;
     let service = Service::greeter(&stage.network.b.namespace)?;
-    let _listener = listener(&stage, &server, &service)?;
+    let listener = listener(&stage, &server, &service)?;
     let mut kept = Vec::new();
     for port in [
         stage.main_endpoint(),
@@ -112,7 +114,7 @@ fn garbage_to_peer(context: &Context<'_>) -> Verdict {
     let server = stage.server(&[])?;
     let service = Service::greeter(&stage.network.b.namespace)?;
     let mut listener = listener(&stage, &server, &service)?;
-    let ports = peer_ports(&stage.network.b.namespace, &service)?;
+    let ports = peer_ports(&listener, &stage.network.b.namespace, &service)?;
     let mut kept = Vec::new();
     for port in &ports {
         kept.push(send_garbage(
@@ -139,8 +141,8 @@ fn silent_strangers(context: &Context<'_>) -> Verdict {
     )?;
     let server = stage.server(&[])?;
     let service = Service::greeter(&stage.network.b.namespace)?;
-    let _listener = listener(&stage, &server, &service)?;
-    let ports = peer_ports(&stage.network.b.namespace, &service)?;
+    let listener = listener(&stage, &server, &service)?;
+    let ports = peer_ports(&listener, &stage.network.b.namespace, &service)?;
     let address = stage.network.b.addresses.v4;
     let kept = stage.network.s.namespace.run(move || {
         let all = ports
@@ -165,8 +167,8 @@ fn wrong_host(context: &Context<'_>) -> Verdict {
     let mut stage = stage(context, layout)?;
     let server = stage.server(&[])?;
     let service = Service::greeter(&stage.network.b.namespace)?;
-    let _listener = listener(&stage, &server, &service)?;
-    let ports = peer_ports(&stage.network.b.namespace, &service)?;
+    let listener = listener(&stage, &server, &service)?;
+    let ports = peer_ports(&listener, &stage.network.b.namespace, &service)?;
     let [.., number] = stage.network.b.addresses.v4.octets();
     let stranger = stage.network.add_host("stranger", "nat-a", number)?;
     // Their queues accept for them, and nobody ever says a word.
@@ -186,11 +188,14 @@ fn wrong_host(context: &Context<'_>) -> Verdict {
     Ok(format!("a stream, {met} connection(s) to the wrong host"))
 }
 
-/// The ports on which a peer's program listens, its host's service apart.
+/// The ports on which a peer's program listens, its host's service apart. It has found its NAT out by then: the
+/// port that the server dials back for that is closed soon.
 fn peer_ports(
+    peer: &Running,
     namespace: &Namespace,
     service: &Service,
 ) -> Result<Vec<u16>, Box<dyn std::error::Error + Send + Sync>> {
+    learnt(peer)?;
     let mut ports = namespace.listening()?;
     ports.retain(|port| *port != service.address().port());
     if ports.is_empty() {
