@@ -84,7 +84,7 @@ fn garbage_to_server(context: &Context<'_>) -> Verdict {
     let stage = usual(context)?;
     let mut server = stage.server(&[])?;
     let service = Service::greeter(&stage.network.b.namespace)?;
-    let listener = listener(&stage, &server, &service)?;
+    let _listener = listener(&stage, &server, &service)?;
     let mut kept = Vec::new();
     for port in [
         stage.main_endpoint(),
