@@ -19,9 +19,9 @@ use crate::time::Instant;
 /// Most that one step of the machine puts into the queue.
 const BATCH: u16 = 8;
 
-/// Under 900 SYNs a second, so that with what the stack repeats there are not
-/// 1,000, which home routers bear (some have died of 5,000 to 6,000 flows; a
-/// spray makes 1,024 at most).
+/// Under 900 new SYNs a second. The stack repeats each that is pending about once
+/// a second, so with the repeats there are as many as dials: 1,024 at most (our
+/// measurement). Home routers bear that; some have died of 5,000 to 6,000 flows.
 const BATCH_PAUSE: Duration = Duration::from_millis(9);
 
 /// Ports that NATs give out at random: all but the well-known ones.
