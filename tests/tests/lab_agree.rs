@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tcp_punch_tests::lab::agree::{run_all, twins};
-use tcp_punch_tests::lab::games::{program, skip};
+use tcp_punch_tests::lab::games::program;
 use tcp_punch_tests::lab::means::{Maker, Means};
 use tcp_punch_tests::lab::nat::NatKind;
 use tcp_punch_tests::lab::netns::Namespace;
 use tcp_punch_tests::lab::network::{Network, Plan};
+use tcp_punch_tests::lab::rights::skip;
 use tcp_punch_tests::lab::topology::{Family, Layout, public};
 use tcp_punch_tests::lab::wan::{Conditions, Site};
 
@@ -41,16 +42,9 @@ fn build(name: &str, family: Family) -> Option<Network> {
         family,
         conditions: Conditions::from_rtt(40 * MS, 40 * MS, 60 * MS),
     };
-    match Network::build(&plan) {
-        Ok(network) => Some(network),
-        Err(error) if std::env::var_os("LAB").is_some_and(|lab| lab == "require") => {
-            panic!("{error}")
-        }
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
+    Network::build(&plan)
+        .inspect_err(|error| skip("a network", error))
+        .ok()
 }
 
 fn socket(namespace: &Namespace, family: Family) -> Socket {

@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tcp_punch_tests::lab::nat::NatKind;
 use tcp_punch_tests::lab::netns::Namespace;
 use tcp_punch_tests::lab::network::{Network, Plan};
+use tcp_punch_tests::lab::rights::skip;
 use tcp_punch_tests::lab::topology::{Family, Layout, public};
 use tcp_punch_tests::lab::wan::{Conditions, Fate, Site};
 use tcp_punch_tests::natbox::PRESETS;
@@ -23,16 +24,9 @@ fn build(layout: Layout, family: Family) -> Option<Network> {
         family,
         conditions: Conditions::from_rtt(40 * MS, 60 * MS, 80 * MS),
     };
-    match Network::build(&plan) {
-        Ok(network) => Some(network),
-        Err(error) if std::env::var_os("LAB").is_some_and(|lab| lab == "require") => {
-            panic!("{error}")
-        }
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
+    Network::build(&plan)
+        .inspect_err(|error| skip("a network", error))
+        .ok()
 }
 
 fn kind(name: &str) -> NatKind {

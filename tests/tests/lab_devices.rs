@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tcp_punch_tests::lab::means::{Devices, Maker, Means};
 use tcp_punch_tests::lab::nat::NatKind;
 use tcp_punch_tests::lab::network::{Network, Plan};
+use tcp_punch_tests::lab::rights::skip;
 use tcp_punch_tests::lab::topology::{Family, Layout, public};
 use tcp_punch_tests::lab::wan::{Conditions, Site};
 
@@ -22,16 +23,9 @@ fn build(layout: Layout, family: Family, rtt: Duration, means: Means) -> Option<
         family,
         conditions: Conditions::from_rtt(rtt, rtt, rtt),
     };
-    match Network::build_with(&plan, means) {
-        Ok(network) => Some(network),
-        Err(error) if std::env::var_os("LAB").is_some_and(|lab| lab == "require") => {
-            panic!("{error}")
-        }
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
+    Network::build_with(&plan, means)
+        .inspect_err(|error| skip("a network", error))
+        .ok()
 }
 
 fn all() -> impl Iterator<Item = Means> {

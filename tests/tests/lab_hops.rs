@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tcp_punch_tests::lab::nat::NatKind;
 use tcp_punch_tests::lab::netns::Namespace;
 use tcp_punch_tests::lab::network::{Network, Plan};
+use tcp_punch_tests::lab::rights::skip;
 use tcp_punch_tests::lab::topology::{Family, Layout, provider, public};
 use tcp_punch_tests::lab::wan::{Conditions, Fate, Site};
 
@@ -31,16 +32,9 @@ fn build(levels: &[&str], family: Family) -> Option<Network> {
         family,
         conditions: Conditions::from_rtt(40 * MS, 60 * MS, 80 * MS),
     };
-    match Network::build(&plan) {
-        Ok(network) => Some(network),
-        Err(error) if std::env::var_os("LAB").is_some_and(|lab| lab == "require") => {
-            panic!("{error}")
-        }
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
+    Network::build(&plan)
+        .inspect_err(|error| skip("a network", error))
+        .ok()
 }
 
 /// What the kernel of a host was told about its SYN.

@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tcp_punch_tests::lab::nat::{KINDS, NatKind};
 use tcp_punch_tests::lab::netns::Namespace;
 use tcp_punch_tests::lab::network::{Network, Plan};
+use tcp_punch_tests::lab::rights::skip;
 use tcp_punch_tests::lab::topology::{Family, Layout, public};
 use tcp_punch_tests::lab::wan::{Conditions, Site};
 
@@ -23,16 +24,9 @@ fn build(layout: Layout, family: Family) -> Option<Network> {
         family,
         conditions,
     };
-    match Network::build(&plan) {
-        Ok(network) => Some(network),
-        Err(error) if std::env::var_os("LAB").is_some_and(|lab| lab == "require") => {
-            panic!("{error}")
-        }
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
+    Network::build(&plan)
+        .inspect_err(|error| skip("a network", error))
+        .ok()
 }
 
 fn drop_drop() -> Layout {

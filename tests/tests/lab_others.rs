@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tcp_punch_tests::lab::nat::NatKind;
 use tcp_punch_tests::lab::network::{Network, Plan};
 use tcp_punch_tests::lab::others::Others;
+use tcp_punch_tests::lab::rights::skip;
 use tcp_punch_tests::lab::topology::{Family, Layout, public};
 use tcp_punch_tests::lab::wan::{Conditions, Site};
 
@@ -24,16 +25,9 @@ fn build(kind: &str) -> Option<Network> {
         family: Family::V4,
         conditions: Conditions::from_rtt(4 * MS, 4 * MS, 4 * MS),
     };
-    match Network::build(&plan) {
-        Ok(network) => Some(network),
-        Err(error) if std::env::var_os("LAB").is_some_and(|lab| lab == "require") => {
-            panic!("{error}")
-        }
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
+    Network::build(&plan)
+        .inspect_err(|error| skip("a network", error))
+        .ok()
 }
 
 /// The outer port of one more connection of A's.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tcp_punch_tests::lab::nat::NatKind;
 use tcp_punch_tests::lab::network::{Network, Plan};
+use tcp_punch_tests::lab::rights::skip;
 use tcp_punch_tests::lab::topology::{Family, Layout, provider, public};
 use tcp_punch_tests::lab::trace::{Point, Recorder, Sighting, Trace};
 use tcp_punch_tests::lab::wan::{Conditions, Site};
@@ -30,16 +31,9 @@ fn build(a: &[&str], b: &[&str]) -> Option<Network> {
         family: Family::V4,
         conditions: Conditions::from_rtt(10 * MS, 10 * MS, 20 * MS),
     };
-    match Network::build(&plan) {
-        Ok(network) => Some(network),
-        Err(error) if std::env::var_os("LAB").is_some_and(|lab| lab == "require") => {
-            panic!("{error}")
-        }
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
+    Network::build(&plan)
+        .inspect_err(|error| skip("a network", error))
+        .ok()
 }
 
 /// What of that sort was seen there, leaving or arriving.

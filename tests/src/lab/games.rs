@@ -123,7 +123,7 @@ pub fn play(games: &[Game]) -> Vec<(&Game, Played)> {
     };
     let run = |game: &Game| {
         game.play(program)
-            .map_err(|error| skip(&game.to_string(), &error))
+            .map_err(|error| rights::skip(&game.to_string(), &error))
             .ok()
     };
     games
@@ -148,16 +148,6 @@ pub fn play(games: &[Game]) -> Vec<(&Game, Played)> {
         .collect()
 }
 
-/// Says that something is not run here, or fails where it must be.
-///
-/// # Panics
-/// With `LAB=require` in the environment.
-pub fn skip(what: &str, error: &io::Error) {
-    let required = std::env::var_os("LAB").is_some_and(|lab| lab == "require");
-    assert!(!required, "{what}: {error}");
-    eprintln!("skipped: {what}: {error}");
-}
-
 /// The program, built once for all tests of a process; `None`, with a word, where the lab cannot run.
 ///
 /// # Panics
@@ -172,7 +162,7 @@ pub fn program() -> Option<&'static Program> {
     };
     let built = BUILT.get_or_init(build).as_ref();
     built
-        .map_err(|error| skip("everything", &io::Error::other(error.clone())))
+        .map_err(|error| rights::skip("everything", &io::Error::other(error.clone())))
         .ok()
 }
 

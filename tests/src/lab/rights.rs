@@ -13,6 +13,16 @@ use super::netns::Namespace;
 /// The two capabilities that the lab uses, as bits of the kernel's set (`linux/capability.h`).
 const NEEDED: u64 = 1 << 12 /* CAP_NET_ADMIN */ | 1 << 21 /* CAP_SYS_ADMIN */;
 
+/// Says that something is not run here, or fails where it must be.
+///
+/// # Panics
+/// With `LAB=require` in the environment.
+pub fn skip(what: &str, error: &io::Error) {
+    let required = std::env::var_os("LAB").is_some_and(|lab| lab == "require");
+    assert!(!required, "{what}: {error}");
+    eprintln!("skipped: {what}: {error}");
+}
+
 /// Becomes root in a user namespace of its own, where the process is not root already.
 ///
 /// To be called while the process has one thread, which is all the kernel allows here.
